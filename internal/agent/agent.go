@@ -1,0 +1,287 @@
+// Package agent is the daemon: it runs the checks and the streams, owns the snapshot of what they found, and is the only place where
+// one observer's output becomes another's input.
+//
+// It promises: each part works alone, so that a runtime, an API server or a socket that is not there costs only what depends on it and
+// heals by itself; the snapshot is read without waiting for anybody; a stop ends everything that was started.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/host"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+	"github.com/pullwatch/pullwatch/pkg/metrics"
+)
+
+// Config is what the agent is told.
+type Config struct {
+	Version, Revision string
+	NodeName          string
+	Settings          cri.Settings // where the runtime is
+	Timeout           time.Duration
+	Kube              *kube.Client // nil: told to do without an API server
+	Registries        []string     // established by configuration
+	MaxFailingSeries  int
+	MaxRegistries     int
+	Listen            string // of /metrics and health; empty serves none
+	WebConfig         string // exporter-toolkit's file for TLS and basic auth
+	Socket            string // of the subcommands; empty serves none
+	Log               *slog.Logger
+}
+
+// Agent is a running daemon.
+type Agent struct {
+	config  Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	runtime *runtimeSource
+	tracker *pulls.Tracker
+	checks  []*check
+	streams []*kube.Stream
+	started time.Time
+	host    metrics.Node // what the machine itself says, for want of a Node object
+
+	snapshot struct {
+		runtime  atomic.Pointer[Part[Runtime]]
+		images   atomic.Pointer[Part[Images]]
+		node     atomic.Pointer[Part[kube.Node]]
+		failures atomic.Pointer[Part[[]pulls.Failure]]
+	}
+	publishing sync.Mutex
+}
+
+// The intervals. The runtime's state is asked for often since a call takes a millisecond; the images change with pulls only.
+const (
+	runtimeEvery = 15 * time.Second
+	imagesEvery  = time.Minute
+)
+
+// The rate at which events of pods are asked for, in all: a node with a hundred failing pods is told of within a minute and the API
+// server hardly notices.
+const (
+	eventRate  = 2 // a second
+	eventBurst = 10
+)
+
+// New prepares an agent.
+func New(c Config) *Agent {
+	a := &Agent{config: c, log: c.Log, started: time.Now()}
+	a.metrics = metrics.New(metrics.Options{
+		Version: c.Version, Revision: c.Revision, MaxFailing: c.MaxFailingSeries, MaxRegistries: c.MaxRegistries,
+	})
+	a.runtime = &runtimeSource{settings: c.Settings, config: cri.Config{Timeout: c.Timeout, Observe: a.observeCall}}
+	a.tracker = pulls.NewTracker(time.Now, a.changed)
+	a.checks = []*check{
+		{name: "runtime", interval: runtimeEvery, timeout: 10 * time.Second, run: a.checkRuntime},
+		{name: "images", interval: imagesEvery, timeout: 30 * time.Second, run: a.checkImages},
+	}
+	for _, c := range a.checks {
+		c.done = make(chan struct{})
+	}
+	a.snapshot.runtime.Store(&Part[Runtime]{})
+	a.snapshot.images.Store(&Part[Images]{})
+	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
+	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
+	a.metrics.SetEstablished(c.Registries)
+	a.host = machine()
+	a.publishFacts()
+	return a
+}
+
+// machine asks the kernel who this machine is. In a pod that is the pod's own view: the kernel is right, the system is the image's.
+func machine() metrics.Node {
+	info, err := host.Info()
+	if err != nil {
+		return metrics.Node{}
+	}
+	return metrics.Node{Architecture: info.KernelArch, OS: info.OS, OSImage: info.Platform + " " + info.PlatformVersion, Kernel: info.KernelVersion}
+}
+
+// Run runs the agent until ctx ends. It returns an error only where it could not start.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if err := a.serve(ctx, group); err != nil {
+		return err
+	}
+	for _, c := range a.checks {
+		group.Go(func() error { c.loop(ctx, a.log, a.metrics.ObserveCheck); return nil })
+	}
+	if k := a.config.Kube; k != nil {
+		pods := k.PodStream(a.tracker, func(s kube.StreamState) { a.streamChanged("pods", s) })
+		node := k.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
+		a.streams = []*kube.Stream{pods, node}
+		a.metrics.SetStream("pods", false)
+		a.metrics.SetStream("nodes", false)
+		group.Go(func() error { pods.Run(ctx); return nil })
+		group.Go(func() error { node.Run(ctx); return nil })
+		group.Go(func() error { a.askEvents(ctx, k); return nil })
+	}
+	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)
+	err := group.Wait()
+	a.runtime.close()
+	if err == nil || errors.Is(err, context.Canceled) {
+		a.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+func (a *Agent) streamChanged(resource string, s kube.StreamState) {
+	a.metrics.SetStream(resource, s.Err == nil && s.Synced)
+	switch {
+	case s.Err != nil:
+		a.log.Warn("stream of the API server lost", "resource", resource, "error", s.Err, "hint", hint(s.Err))
+	case s.Synced:
+		a.log.Info("stream of the API server followed", "resource", resource)
+	}
+	if resource == "pods" {
+		a.publishFailures(s.Err)
+	}
+}
+
+func (a *Agent) nodeChanged(n kube.Node) {
+	if n.UID == "" {
+		a.log.Warn("the API server has no such node", "node", a.config.NodeName, "hint", "Name this node as the cluster does with --node-name or NODE_NAME.")
+		a.snapshot.node.Store(&Part[kube.Node]{Error: fmt.Sprintf("the API server has no node %q", a.config.NodeName)})
+	} else {
+		a.snapshot.node.Store(&Part[kube.Node]{Value: n, At: time.Now()})
+	}
+	a.publishFacts()
+}
+
+// changed is told of each step in the life of a failure.
+func (a *Agent) changed(changes []pulls.Change) {
+	for i := range changes {
+		c := &changes[i]
+		who := []any{"namespace", c.Namespace, "pod", c.Pod, "container", c.Container, "kind", string(c.Kind), "image", c.Image, "cause", c.Cause.String()}
+		switch c.What {
+		case pulls.Began:
+			if c.Fresh {
+				a.metrics.CountFailure(c.Cause, c.Registry)
+				a.metrics.CountAttempt(c.Cause, c.Registry)
+			}
+			a.log.Warn("image pull fails", append(who, "scope", string(c.Scope), "reason", c.Reason, "message", c.Message, "advice", c.Advice)...)
+		case pulls.Retried:
+			a.metrics.CountAttempt(c.Cause, c.Registry)
+			a.log.Debug("image pull failed again", append(who, "attempts", c.Attempts)...)
+		case pulls.Renamed:
+			a.log.Warn("image pull fails for another cause", append(who, "before", c.Before.String(), "message", c.Message, "advice", c.Advice)...)
+		case pulls.Ended:
+			a.log.Info("image pull fails no longer", who...)
+		}
+	}
+	a.publishFailures(nil)
+}
+
+// publishFailures makes what the tracker holds visible. The lock keeps an older list from overtaking a newer one.
+func (a *Agent) publishFailures(lost error) {
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
+	failures := a.tracker.Failures()
+	part := &Part[[]pulls.Failure]{Value: failures, At: time.Now()}
+	if lost != nil {
+		part.At, part.Error = a.snapshot.failures.Load().At, lost.Error()
+	}
+	a.snapshot.failures.Store(part)
+	failing := make([]metrics.Failing, len(failures))
+	for i := range failures {
+		f := &failures[i]
+		failing[i] = metrics.Failing{
+			Namespace: f.Namespace, Pod: f.Pod, Container: f.Container, Kind: string(f.Kind), Image: f.Image, Registry: f.Registry,
+			Cause: f.Cause, Scope: f.Scope, Since: f.Since,
+		}
+	}
+	a.metrics.SetFailing(failing)
+}
+
+// askEvents asks for the events of pods whose status leaves a question open.
+func (a *Agent) askEvents(ctx context.Context, k *kube.Client) {
+	limit := rate.NewLimiter(eventRate, eventBurst)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, ask := range a.tracker.Due() {
+			if limit.Wait(ctx) != nil {
+				return
+			}
+			events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.UID)
+			if err != nil {
+				a.metrics.CountEventLookup("error")
+				a.log.Debug("events not read", "namespace", ask.Namespace, "pod", ask.Name, "error", err)
+				a.tracker.Unanswered(ask.UID)
+				continue
+			}
+			a.metrics.CountEventLookup("ok")
+			a.tracker.Answer(ask.UID, events)
+		}
+	}
+}
+
+// Snapshot is what the agent knows now.
+func (a *Agent) Snapshot() Snapshot {
+	return Snapshot{
+		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
+		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
+		Node: *a.snapshot.node.Load(), Failures: *a.snapshot.failures.Load(),
+	}
+}
+
+// healthy tells whether this process does its work, whatever the node does.
+func (a *Agent) healthy() error {
+	now := time.Now()
+	for _, c := range a.checks {
+		if c.stalled(a.started, now) {
+			return fmt.Errorf("check %s has not finished a run for too long", c.name)
+		}
+	}
+	return nil
+}
+
+// ready tells whether the first round is done: the runtime and the API server were seen, or the agent was told to do without.
+func (a *Agent) ready() error {
+	var missing []error
+	for _, c := range a.checks {
+		select {
+		case <-c.done:
+		default:
+			missing = append(missing, fmt.Errorf("check %s: first run not done", c.name))
+			continue
+		}
+	}
+	if r := a.snapshot.runtime.Load(); r.At.IsZero() {
+		missing = append(missing, fmt.Errorf("container runtime not seen yet: %s", orNotYet(r.Error)))
+	}
+	for i, s := range a.streams {
+		if state := s.State(); !state.Synced {
+			text := ""
+			if state.Err != nil {
+				text = state.Err.Error()
+			}
+			missing = append(missing, fmt.Errorf("API server not seen yet (%s): %s", [...]string{"pods", "nodes"}[i], orNotYet(text)))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+func orNotYet(text string) string {
+	if text == "" {
+		return "no answer yet"
+	}
+	return text
+}

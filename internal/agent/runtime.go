@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+	"github.com/pullwatch/pullwatch/pkg/metrics"
+)
+
+// runtimeSource gives the client of the container runtime. Where no socket was named it looks for one until there is one: the agent may
+// start before the runtime does.
+type runtimeSource struct {
+	settings cri.Settings
+	config   cri.Config // timeouts and hooks
+
+	mu       sync.Mutex
+	client   *cri.Client
+	endpoint string
+}
+
+func (r *runtimeSource) get() (*cri.Client, string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil {
+		return r.client, r.endpoint, nil
+	}
+	found, err := cri.Discover(r.settings)
+	if err != nil {
+		return nil, "", err
+	}
+	config := r.config
+	config.Runtime, config.Image = found.Runtime.Value, found.Image.Value
+	if config.Timeout == 0 {
+		config.Timeout, _ = found.Timeout()
+	}
+	client, err := cri.Dial(config)
+	if err != nil {
+		return nil, "", err
+	}
+	r.client, r.endpoint = client, found.Runtime.Value
+	return r.client, r.endpoint, nil
+}
+
+func (r *runtimeSource) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil {
+		_ = r.client.Close() // nothing is written through it
+	}
+}
+
+// checkRuntime asks the runtime how it is. That it is down is a result; it could not tell only where the agent itself may not ask.
+func (a *Agent) checkRuntime(ctx context.Context) error {
+	client, endpoint, err := a.runtime.get()
+	if err != nil {
+		a.publishRuntime(Runtime{}, err)
+		return err
+	}
+	now := Runtime{Endpoint: endpoint}
+	status, err := client.Status(ctx, false)
+	if err == nil {
+		now.Reachable, now.Up = true, true
+		for _, c := range status.GetStatus().GetConditions() {
+			if c.GetType() == "RuntimeReady" {
+				now.Ready = c.GetStatus()
+				if !now.Ready {
+					now.Reason = c.GetReason() + ": " + c.GetMessage()
+				}
+			}
+		}
+		before := a.snapshot.runtime.Load().Value
+		now.Name, now.Version = before.Name, before.Version
+		if !before.Up || now.Name == "" { // it may have come back as another version
+			if v, err := client.Version(ctx); err == nil {
+				now.Name, now.Version = v.GetRuntimeName(), v.GetRuntimeVersion()
+			}
+		}
+	} else {
+		var e *cri.Error
+		if errors.As(err, &e) {
+			now.Reachable = e.Kind == cri.Timeout || e.Kind == cri.NotCRI || e.Kind == cri.TooLarge || e.Kind == cri.Answered
+			now.Up = e.Kind == cri.Answered
+			if e.Kind == cri.NotCRI || e.Kind == cri.TooLarge {
+				a.metrics.CountBadInput("runtime")
+			}
+		}
+		now.Reason = err.Error()
+	}
+	a.publishRuntime(now, err)
+	return err
+}
+
+func (a *Agent) publishRuntime(now Runtime, err error) {
+	before := a.snapshot.runtime.Load()
+	next := &Part[Runtime]{Value: now, At: time.Now()}
+	if err != nil {
+		next.At, next.Error = before.At, err.Error()
+	}
+	a.snapshot.runtime.Store(next)
+	if before.Value.Ready != now.Ready || before.Value.Up != now.Up {
+		a.log.Info("container runtime", "endpoint", now.Endpoint, "name", now.Name, "version", now.Version, "up", now.Up, "ready", now.Ready, "reason", now.Reason)
+	}
+	a.publishFacts()
+}
+
+// checkImages lists the images, from which the established registries are known.
+func (a *Agent) checkImages(ctx context.Context) error {
+	client, _, err := a.runtime.get()
+	if err == nil {
+		var images []string
+		var count int
+		count, images, err = listRegistries(ctx, client)
+		if err == nil {
+			a.snapshot.images.Store(&Part[Images]{Value: Images{Count: count, Registries: images}, At: time.Now()})
+			a.metrics.SetEstablished(append(slices.Clone(a.config.Registries), images...))
+			a.publishFacts()
+			return nil
+		}
+	}
+	before := *a.snapshot.images.Load()
+	before.Error = err.Error()
+	a.snapshot.images.Store(&before)
+	return err
+}
+
+// listRegistries counts the images and names the registries they came from.
+func listRegistries(ctx context.Context, client *cri.Client) (count int, registries []string, err error) {
+	images, err := client.ListImages(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	seen := make(map[string]bool)
+	for _, image := range images {
+		// A digest is recorded by a pull; a tag alone may have been imported under any name.
+		for _, name := range image.GetRepoDigests() {
+			if registry := pulls.Registry(name); registry != "" && !seen[registry] {
+				seen[registry] = true
+				registries = append(registries, registry)
+			}
+		}
+	}
+	slices.Sort(registries)
+	return len(images), registries, nil
+}
+
+func (a *Agent) observeCall(method string, code codes.Code, took time.Duration) {
+	a.metrics.ObserveCall(method, code.String(), took)
+}
+
+// publishFacts tells the metrics who the node is and how the runtime is.
+func (a *Agent) publishFacts() {
+	r, node, images := a.snapshot.runtime.Load().Value, a.snapshot.node.Load().Value, a.snapshot.images.Load()
+	count := -1
+	if !images.At.IsZero() {
+		count = images.Value.Count
+	}
+	a.metrics.SetRuntime(metrics.Runtime{Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count})
+	info := metrics.Node{
+		Architecture: node.Architecture, OS: node.OperatingSystem, OSImage: node.OSImage, Kernel: node.KernelVersion,
+		Runtime: r.Name, RuntimeVersion: r.Version, Kubelet: node.KubeletVersion,
+	}
+	if info.Kernel == "" {
+		info.Architecture, info.OS, info.OSImage, info.Kernel = a.host.Architecture, a.host.OS, a.host.OSImage, a.host.Kernel
+	}
+	a.metrics.SetNode(info)
+}

@@ -1,0 +1,164 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+)
+
+// shutdownTime is what a scrape or a subcommand under way gets to finish at a stop.
+const shutdownTime = 3 * time.Second
+
+// serve opens what the agent serves: /metrics and health for the network, the snapshot and pprof on the unix socket.
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
+	if a.config.Listen != "" {
+		l, err := net.Listen("tcp", a.config.Listen)
+		if err != nil {
+			return &ListenError{Address: a.config.Listen, Err: err}
+		}
+		if err := web.Validate(a.config.WebConfig); err != nil {
+			_ = l.Close()
+			return fmt.Errorf("web configuration %s: %w", a.config.WebConfig, err)
+		}
+		server := newServer(a.openHandler())
+		noSystemd, addresses := false, []string{a.config.Listen}
+		flags := &web.FlagConfig{WebListenAddresses: &addresses, WebSystemdSocket: &noSystemd, WebConfigFile: &a.config.WebConfig}
+		group.Go(func() error { return closed(web.Serve(l, server, flags, a.log)) })
+		group.Go(func() error { return shutdown(ctx, server) })
+	}
+	if a.config.Socket != "" {
+		l, err := listenSocket(ctx, a.config.Socket)
+		if err != nil {
+			return err
+		}
+		server := newServer(a.socketHandler())
+		group.Go(func() error { return closed(server.Serve(l)) })
+		group.Go(func() error { return shutdown(ctx, server) })
+	}
+	return nil
+}
+
+// newServer bounds what a client can hold: the server is open to the node's network.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+}
+
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func shutdown(ctx context.Context, server *http.Server) error {
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		_ = server.Close() // whoever still reads was given its time
+	}
+	return nil
+}
+
+// openHandler is all that the network sees.
+func (a *Agent) openHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.healthy()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.ready()) })
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = fmt.Fprintln(w, err)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ok")
+}
+
+// SnapshotPath is where the snapshot is on the unix socket.
+const SnapshotPath = "/v1/snapshot"
+
+// socketHandler is what somebody on the node sees who may open the socket.
+func (a *Agent) socketHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", a.openHandler())
+	mux.HandleFunc("GET "+SnapshotPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a.Snapshot()) // whoever asked is gone
+	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	return mux
+}
+
+// ListenError says that an address could not be opened, and what to do.
+type ListenError struct {
+	Address string
+	Err     error
+}
+
+func (e *ListenError) Error() string {
+	err := e.Err
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Sprintf("listen on %s: %v", e.Address, err)
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Hint is one sentence on what to do.
+func (e *ListenError) Hint() string {
+	if filepath.IsAbs(e.Address) {
+		return "Name another path with --socket, or none with --socket=\"\"."
+	}
+	return "Name another address with --listen-address, or stop what listens there."
+}
+
+// listenSocket opens the unix socket. A socket file that nobody answers on was left behind by an agent that was killed, and is replaced.
+func listenSocket(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, &ListenError{path, err}
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSocket == 0 {
+			return nil, &ListenError{path, errors.New("something that is no socket is in the way")}
+		}
+		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
+			_ = conn.Close()
+			return nil, &ListenError{path, errors.New("another agent listens there")}
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, &ListenError{path, err}
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, &ListenError{path, err}
+	}
+	// Who may open the socket sees the names and messages of every pod of the node: the owner and the group.
+	if err := os.Chmod(path, 0o660); err != nil {
+		_ = l.Close()
+		return nil, &ListenError{path, err}
+	}
+	return l, nil
+}

@@ -1,0 +1,201 @@
+// Package kube is all of Pullwatch that talks to the API server: streams of this node's pods and of the own Node object, and the events
+// of one pod when a question about that pod needs them.
+//
+// It promises: only this node's pods are asked for (a field selector that the API server serves from an index), in protobuf, reduced to
+// what Pullwatch reads before anything is kept; events are never watched or listed for more than one pod; a broken API server costs
+// retries with jitter and nothing else.
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// callTimeout bounds one request that is no watch.
+const callTimeout = 15 * time.Second
+
+// maxEvents bounds what is read of one pod's events. A failing pod has a handful, each with a count.
+const maxEvents = 100
+
+// Config says where the API server is and which node this is.
+type Config struct {
+	// Kubeconfig is a file; empty means KUBECONFIG, then the pod's own service account, then ~/.kube/config.
+	Kubeconfig string
+	NodeName   string
+	UserAgent  string
+}
+
+// Client asks the API server about one node.
+type Client struct {
+	rest     rest.Interface
+	nodeName string
+	host     string
+}
+
+// New reads the configuration. It asks nothing yet.
+func New(cfg Config) (*Client, error) {
+	config, err := restConfig(cfg.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	// Only core/v1 is registered: the typed clients would register every API group of Kubernetes, for 13 MB of binary.
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	config.GroupVersion = &corev1.SchemeGroupVersion
+	config.APIPath = "/api"
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.UserAgent = cfg.UserAgent
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
+	}
+	return &Client{rest: client, nodeName: cfg.NodeName, host: config.Host}, nil
+}
+
+// ErrNoConfig says that nothing tells where an API server is.
+var ErrNoConfig = errors.New("no API server configured: no --kubeconfig, no KUBECONFIG, not in a pod, no ~/.kube/config")
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if kubeconfig != "" {
+		rules.ExplicitPath = kubeconfig
+	}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err) && kubeconfig == "":
+		return nil, ErrNoConfig
+	case clientcmd.IsEmptyConfig(err):
+		return nil, fmt.Errorf("kubeconfig %s names no cluster", kubeconfig)
+	case err != nil:
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// Host is the API server's address, for messages.
+func (c *Client) Host() string { return c.host }
+
+// NodeName is the node asked about.
+func (c *Client) NodeName() string { return c.nodeName }
+
+// Node asks once for the own Node object.
+func (c *Client) Node(ctx context.Context) (Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var node corev1.Node
+	// resourceVersion 0 is answered from the API server's cache, without a round to etcd.
+	err := c.rest.Get().Resource("nodes").Name(c.nodeName).Param("resourceVersion", "0").Do(ctx).Into(&node)
+	if err != nil {
+		return Node{}, c.explain("get node "+c.nodeName, err)
+	}
+	return reduceNode(&node), nil
+}
+
+// Pods asks once for this node's pods.
+func (c *Client) Pods(ctx context.Context) ([]Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var list corev1.PodList
+	err := c.rest.Get().Resource("pods").Param("resourceVersion", "0").
+		Param("fieldSelector", c.podSelector().String()).Do(ctx).Into(&list)
+	if err != nil {
+		return nil, c.explain("list pods of node "+c.nodeName, err)
+	}
+	pods := make([]Pod, len(list.Items))
+	for i := range list.Items {
+		pods[i] = reducePod(&list.Items[i])
+	}
+	return pods, nil
+}
+
+// PodEvents asks for the events of one pod, at most 100 of them.
+func (c *Client) PodEvents(ctx context.Context, namespace, name, uid string) ([]Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var list corev1.EventList
+	err := c.rest.Get().Namespace(namespace).Resource("events").
+		VersionedParams(&metav1.ListOptions{
+			FieldSelector: fields.AndSelectors(
+				fields.OneTermEqualSelector("involvedObject.name", name),
+				fields.OneTermEqualSelector("involvedObject.uid", uid)).String(),
+			Limit: maxEvents,
+		}, metav1.ParameterCodec).Do(ctx).Into(&list)
+	if err != nil {
+		return nil, c.explain("list events of pod "+namespace+"/"+name, err)
+	}
+	events := make([]Event, len(list.Items))
+	for i := range list.Items {
+		events[i] = reduceEvent(&list.Items[i])
+	}
+	return events, nil
+}
+
+func (c *Client) podSelector() fields.Selector {
+	return fields.OneTermEqualSelector("spec.nodeName", c.nodeName)
+}
+
+// Error is a request that failed, with what to do about it.
+type Error struct {
+	Op   string // what was asked, with its subject
+	Host string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s at %s: %s", e.Op, e.Host, message(e.Err)) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// NotFound tells whether the API server answered that there is no such object.
+func (e *Error) NotFound() bool { return apierrors.IsNotFound(e.Err) }
+
+// Hint is one sentence on what to do.
+func (e *Error) Hint() string {
+	switch {
+	case apierrors.IsUnauthorized(e.Err):
+		return "The API server does not accept these credentials: check --kubeconfig or the pod's service account token."
+	case apierrors.IsForbidden(e.Err):
+		return "Grant the service account list and watch on pods, get, list and watch on nodes, and list on events."
+	case apierrors.IsNotFound(e.Err):
+		return "Name this node as the cluster does (kubectl get nodes) with --node-name or NODE_NAME."
+	case apierrors.IsTooManyRequests(e.Err), apierrors.IsServerTimeout(e.Err), apierrors.IsTimeout(e.Err):
+		return "The API server is overloaded; try again later."
+	}
+	return "Check that the API server runs and that this node reaches it; --no-kube does without."
+}
+
+func (c *Client) explain(op string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &Error{Op: op, Host: c.host, Err: err}
+}
+
+// message is the part of an error that a person needs: a URL error repeats the whole request.
+func message(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in " + callTimeout.String()
+	}
+	return strings.ReplaceAll(err.Error(), "\n", " ")
+}

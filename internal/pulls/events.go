@@ -1,0 +1,246 @@
+package pulls
+
+import (
+	"strings"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/cause"
+)
+
+// A pod's events are asked for only where they answer a question that its status leaves open.
+const (
+	// stuckAfter is how long a pod may take to get its sandbox before its events are asked why.
+	stuckAfter = 30 * time.Second
+	// settle is how long the kubelet's events of a failed pull may take to arrive: it writes them beside the status.
+	settle = 2 * time.Second
+	// askAgain is how long to wait before an open question is asked anew; it doubles up to askMost.
+	askAgain = 30 * time.Second
+	askMost  = 5 * time.Minute
+)
+
+// asking is when to ask for a pod's events. The zero time is never.
+type asking struct {
+	due   time.Time
+	asked int
+	last  time.Time
+}
+
+// Ask names a pod whose events would answer something.
+type Ask struct{ Namespace, Name, UID string }
+
+// Due lists the pods whose events should be asked for now. Each is listed once for each time that it is due, whether or not the answer
+// ever comes.
+func (t *Tracker) Due() []Ask {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	var asks []Ask
+	for _, p := range t.pods {
+		if p.ask.due.IsZero() || p.ask.due.After(now) {
+			continue
+		}
+		p.ask.last, p.ask.due = now, time.Time{}
+		p.ask.asked++
+		for _, f := range p.failing {
+			f.asked = true
+		}
+		p.plan(now)
+		asks = append(asks, Ask{p.Namespace, p.Name, p.UID})
+	}
+	return asks
+}
+
+// plan sets when the pod's events are asked for next.
+func (p *trackedPod) plan(now time.Time) {
+	var again time.Time
+	if n := p.ask.asked; n > 0 {
+		again = p.ask.last.Add(min(askAgain<<min(n-1, 8), askMost))
+	}
+	due := time.Time{}
+	want := func(at time.Time) {
+		if due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	for _, f := range p.failing {
+		switch {
+		case f.Kind == kube.KindSandbox:
+		case f.Cause == cause.Unknown:
+			want(later(again, now))
+		case f.asked:
+		case f.SinceFrom != Observed, f.Cause == cause.Unauthorized, f.Cause == cause.AccessDenied:
+			want(later(again, now.Add(settle)))
+		}
+	}
+	if p.stuck() {
+		want(later(again, p.Started.Add(stuckAfter)))
+	}
+	if due.IsZero() || p.ask.due.IsZero() || due.Before(p.ask.due) {
+		p.ask.due = due
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stuck tells a pod that the kubelet took on and that shows no sign of a sandbox: no container got further than waiting to start.
+func (p *trackedPod) stuck() bool {
+	if p.HasSandbox || p.Finished || p.Started.IsZero() {
+		return false
+	}
+	for i := range p.Containers {
+		if c := &p.Containers[i]; c.State == kube.Waiting && !starting(c.Reason) {
+			return false
+		}
+	}
+	return true
+}
+
+// Answer takes the events of a pod.
+func (t *Tracker) Answer(uid string, events []kube.Event) {
+	t.change(func() (changes []Change) {
+		p := t.pods[uid]
+		if p == nil {
+			return nil
+		}
+		for i := range events {
+			if e := &events[i]; e.Reason == "FailedToRetrieveImagePullSecret" {
+				p.secret = e.Message
+			}
+		}
+		for at, f := range p.failing {
+			if at.kind == kube.KindSandbox {
+				continue
+			}
+			before := f.Cause
+			p.learn(at, f, events)
+			p.refine(f)
+			if f.Cause != before {
+				changes = append(changes, Change{What: Renamed, Failure: *f, Before: before})
+			}
+		}
+		changes = append(changes, t.answerSandbox(p, events)...)
+		p.plan(t.now())
+		return changes
+	})
+}
+
+// refine: a pull secret that could not be read explains why the registry refuses.
+func (p *trackedPod) refine(f *Failure) {
+	if p.secret != "" && f.Kind != kube.KindSandbox && (f.Cause == cause.Unauthorized || f.Cause == cause.AccessDenied) {
+		f.setCause(cause.Verdict{Cause: cause.SecretMissing}, p.secret+" "+f.Message)
+	}
+}
+
+// learn takes from the events what the status does not tell: cause, since when, how often. What this agent saw itself stands.
+func (p *trackedPod) learn(at slot, f *Failure, events []kube.Event) {
+	var first, last time.Time
+	var text string
+	count := 0
+	for i := range events {
+		e := &events[i]
+		if e.Reason != "Failed" || !ofSlot(e.FieldPath, at, f.Kind) || !strings.HasPrefix(e.Message, "Failed to pull image ") ||
+			!strings.Contains(e.Message, f.Image) {
+			continue
+		}
+		count += e.Count
+		if first.IsZero() || e.First.Before(first) {
+			first = e.First
+		}
+		if !e.Last.Before(last) {
+			last, text = e.Last, e.Message
+		}
+	}
+	if count == 0 {
+		return
+	}
+	if f.Cause == cause.Unknown {
+		if v := cause.Classify("Failed", text, f.Image); v.Cause != cause.None {
+			f.setCause(v, text)
+		}
+	}
+	if f.SinceFrom != Observed && !first.IsZero() {
+		f.Since, f.SinceFrom = first, Event
+	}
+	if r := p.retries[f.Image]; r != nil && r.from != Observed && !last.Before(r.last) {
+		r.attempts, r.from, r.last = count, Event, last
+		f.schedule(r)
+	}
+}
+
+// ofSlot tells whether an event's field path names the container. The events of an image volume have none.
+func ofSlot(path string, at slot, kind kube.Kind) bool {
+	field := map[kube.Kind]string{kube.KindContainer: "containers", kube.KindInit: "initContainers", kube.KindEphemeral: "ephemeralContainers"}[at.kind]
+	return path == "spec."+field+"{"+at.container+"}" || kind == kube.KindVolume && path == ""
+}
+
+// answerSandbox reads why the pod has no sandbox. Only an image that cannot be pulled is a pull failure.
+func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
+	var latest *kube.Event
+	for i := range events {
+		if e := &events[i]; e.Reason == "FailedCreatePodSandBox" && (latest == nil || !e.Last.Before(latest.Last)) {
+			latest = e
+		}
+	}
+	at := slot{"", kube.KindSandbox}
+	f := p.failing[at]
+	v := cause.Verdict{}
+	if latest != nil && p.stuck() {
+		v = cause.Classify(latest.Reason, latest.Message, "")
+	}
+	switch {
+	case v.Cause == cause.None && f == nil, v.Cause == cause.RuntimeUnavailable && f == nil:
+		return nil
+	case v.Cause == cause.None:
+		delete(p.failing, at)
+		return []Change{{What: Ended, Failure: *f}}
+	case f == nil:
+		image := sandboxImage(latest.Message)
+		f = &Failure{
+			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Kind: kube.KindSandbox, Image: image, Registry: Registry(image),
+			Reason: latest.Reason, Basis: BasisText, Since: latest.First, SinceFrom: Event, Attempts: latest.Count, AttemptsFrom: Event,
+		}
+		f.setCause(v, latest.Message)
+		p.failing[at] = f
+		return []Change{{What: Began, Failure: *f, Fresh: p.fresh}}
+	}
+	before := f.Cause
+	f.Attempts = latest.Count
+	f.setCause(v, latest.Message)
+	if f.Cause == before {
+		return nil
+	}
+	return []Change{{What: Renamed, Failure: *f, Before: before}}
+}
+
+// sandboxImage finds the image in what a runtime says of a sandbox: behind the word image in quotes (containerd), or behind docker://
+// (CRI-O).
+func sandboxImage(message string) string {
+	for _, mark := range [...]struct{ before, after string }{{`sandbox image "`, `"`}, {`image "`, `"`}, {"docker://", ": "}} {
+		if _, rest, ok := strings.Cut(message, mark.before); ok {
+			if image, _, ok := strings.Cut(rest, mark.after); ok {
+				return image
+			}
+		}
+	}
+	return ""
+}
+
+// Unanswered is told that a pod's events could not be read. The question stays open.
+func (t *Tracker) Unanswered(uid string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.pods[uid]
+	if p == nil {
+		return
+	}
+	for _, f := range p.failing {
+		f.asked = false
+	}
+	p.plan(t.now())
+}

@@ -1,0 +1,303 @@
+package pulls
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/cause"
+)
+
+// Change is one step in the life of a failure.
+type Change struct {
+	What Step
+	Failure
+	Before cause.Cause // for Renamed: the cause until now
+	// Fresh is set where this agent saw the change into failure, and unset for what it found failing when it started.
+	Fresh bool
+}
+
+// Step is what happened to a failure.
+type Step uint8
+
+// The steps. Began and Retried are also one failed attempt each, where they are fresh.
+const (
+	Began Step = iota
+	Retried
+	Renamed // the cause became another
+	Ended
+)
+
+// Tracker turns what the pods of this node show into failures. It is safe for concurrent use.
+type Tracker struct {
+	now      func() time.Time
+	onChange func([]Change)
+
+	mu     sync.Mutex
+	synced bool
+	pods   map[string]*trackedPod
+}
+
+type trackedPod struct {
+	kube.Pod
+	failing map[slot]*Failure
+	retries map[string]*retry // by image: the kubelet's back-off is per pod and image
+	fresh   bool              // this agent saw it arrive
+	secret  string            // what the kubelet says of a pull secret that it could not read
+	ask     asking
+}
+
+// slot is the place of a failure in a pod.
+type slot struct {
+	container string
+	kind      kube.Kind // KindSandbox, or that of the container; a volume's failure stands in its container's slot
+}
+
+// retry follows the attempts to pull one image for one pod.
+type retry struct {
+	attempts int
+	from     Source
+	last     time.Time
+}
+
+// NewTracker makes a tracker that tells onChange of each batch of changes, in order, outside of its lock but never twice at a time for
+// callers that are not concurrent themselves.
+func NewTracker(now func() time.Time, onChange func([]Change)) *Tracker {
+	return &Tracker{now: now, onChange: onChange, pods: make(map[string]*trackedPod)}
+}
+
+// Replace takes the whole list of this node's pods. What fails already in the first one began before this agent looked.
+func (t *Tracker) Replace(pods []kube.Pod) {
+	t.change(func() (changes []Change) {
+		fresh := t.synced
+		t.synced = true
+		keep := make(map[string]bool, len(pods))
+		for _, p := range pods {
+			keep[p.UID] = true
+			changes = append(changes, t.observe(p, fresh)...)
+		}
+		for uid := range t.pods {
+			if !keep[uid] {
+				changes = append(changes, t.forget(uid)...)
+			}
+		}
+		return changes
+	})
+}
+
+// Observe takes one pod as it is now.
+func (t *Tracker) Observe(p kube.Pod) {
+	t.change(func() []Change { return t.observe(p, true) })
+}
+
+// Forget is told that a pod is gone.
+func (t *Tracker) Forget(uid string) {
+	t.change(func() []Change { return t.forget(uid) })
+}
+
+func (t *Tracker) change(step func() []Change) {
+	t.mu.Lock()
+	changes := step()
+	t.mu.Unlock()
+	if len(changes) > 0 && t.onChange != nil {
+		t.onChange(changes)
+	}
+}
+
+// Failures is what fails now, in the order of Sort.
+func (t *Tracker) Failures() []Failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	failures := []Failure{}
+	for _, p := range t.pods {
+		for _, f := range p.failing {
+			failures = append(failures, *f)
+		}
+	}
+	Sort(failures)
+	return failures
+}
+
+// Pods is this node's pods as last seen, the longest-lived first.
+func (t *Tracker) Pods() []kube.Pod {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pods := make([]kube.Pod, 0, len(t.pods))
+	for _, p := range t.pods {
+		pods = append(pods, p.Pod)
+	}
+	slices.SortFunc(pods, func(a, b kube.Pod) int { return a.Created.Compare(b.Created) })
+	return pods
+}
+
+func (t *Tracker) forget(uid string) (changes []Change) {
+	p := t.pods[uid]
+	if p == nil {
+		return nil
+	}
+	delete(t.pods, uid)
+	for _, f := range p.failing {
+		changes = append(changes, Change{What: Ended, Failure: *f})
+	}
+	return changes
+}
+
+func (t *Tracker) observe(seen kube.Pod, fresh bool) (changes []Change) {
+	p := t.pods[seen.UID]
+	if p == nil {
+		p = &trackedPod{failing: make(map[slot]*Failure), fresh: fresh}
+		t.pods[seen.UID] = p
+	}
+	before := p.Pod
+	p.Pod = seen
+	slots := make(map[slot]bool, len(seen.Containers)+1)
+	for i := range seen.Containers {
+		c := &seen.Containers[i]
+		at := slot{c.Name, c.Kind}
+		slots[at] = true
+		changes = append(changes, t.observeContainer(p, at, c, stale(before, c), fresh)...)
+	}
+	sandbox := slot{"", kube.KindSandbox}
+	slots[sandbox] = !seen.HasSandbox && !seen.Finished
+	for at, f := range p.failing {
+		if !slots[at] {
+			delete(p.failing, at)
+			changes = append(changes, Change{What: Ended, Failure: *f})
+		}
+	}
+	p.plan(t.now())
+	return changes
+}
+
+// stale tells whether a container's status is still that of the image it had before its pod was changed: the same text under a new name.
+func stale(before kube.Pod, c *kube.Container) bool {
+	for i := range before.Containers {
+		b := &before.Containers[i]
+		if b.Name == c.Name && b.Kind == c.Kind {
+			return b.Image != c.Image && b.State == c.State && b.Reason == c.Reason && b.Message == c.Message
+		}
+	}
+	return false
+}
+
+func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, stale, fresh bool) (changes []Change) {
+	f := p.failing[at]
+	end := func() {
+		if f != nil {
+			delete(p.failing, at)
+			changes = append(changes, Change{What: Ended, Failure: *f})
+			f = nil
+		}
+	}
+	kind, image := waitsFor(c)
+	if f != nil && f.Image != image && f.Image != c.Image || stale {
+		end()
+	}
+	if c.State != kube.Waiting || p.Finished {
+		if c.State != kube.Unreported || p.Finished {
+			end()
+		}
+		return changes
+	}
+	v := cause.Classify(c.Reason, c.Message, image)
+	switch {
+	case starting(c.Reason):
+		return changes // a retry under way, or the very beginning: neither proves anything
+	case v.Cause == cause.None:
+		end() // it waits for something that comes after the image
+		return changes
+	case stale:
+		return changes
+	}
+	attempt := c.Reason != "ImagePullBackOff"
+	now := t.now()
+	if f == nil {
+		f = &Failure{
+			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
+			Reason: c.Reason, Basis: BasisText,
+		}
+		f.setCause(v, c.Message)
+		if fresh {
+			f.Since, f.SinceFrom = now, Observed
+		} else if !p.Started.IsZero() {
+			f.Since, f.SinceFrom = p.Started, Estimated
+		}
+		p.failing[at] = f
+		p.refine(f)
+		p.tried(f, attempt, fresh, now)
+		return append(changes, Change{What: Began, Failure: *f, Fresh: fresh})
+	}
+	again := attempt && (f.Reason != c.Reason || f.Message != c.Message)
+	f.Reason = c.Reason
+	// A bare back-off says nothing new; one with the last error inside may tell of an attempt that was never seen.
+	if before := f.Cause; again || v.Cause != cause.Unknown && v.Cause != before {
+		f.setCause(v, c.Message)
+		p.refine(f)
+		if f.Cause != before {
+			changes = append(changes, Change{What: Renamed, Failure: *f, Before: before})
+		}
+	}
+	if again {
+		p.tried(f, true, true, now)
+		changes = append(changes, Change{What: Retried, Failure: *f, Fresh: true})
+	}
+	return changes
+}
+
+// starting tells the reasons that a kubelet gives before it knows anything, and during a pull: pod status has no word for pulling.
+func starting(reason string) bool {
+	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing"
+}
+
+// waitsFor tells which image a waiting container's text is about: its own, or that of an image volume which it mounts.
+func waitsFor(c *kube.Container) (kube.Kind, string) {
+	for _, ref := range c.Volumes {
+		if ref != c.Image && strings.Contains(c.Message, ref) {
+			return kube.KindVolume, ref
+		}
+	}
+	return c.Kind, c.Image
+}
+
+// tried counts a failed attempt and works out when the kubelet may try again.
+func (p *trackedPod) tried(f *Failure, attempt, seen bool, now time.Time) {
+	if !backsOff(f) {
+		return
+	}
+	if p.retries == nil {
+		p.retries = make(map[string]*retry)
+	}
+	r := p.retries[f.Image]
+	switch {
+	case r == nil && attempt && seen:
+		r = &retry{attempts: 1, from: Observed, last: now}
+	case r == nil && attempt:
+		r = &retry{attempts: 1, from: Estimated} // at least one; when is not known
+	case r == nil:
+		r = &retry{from: Estimated}
+	case attempt:
+		r.attempts++
+		r.last = now
+	}
+	p.retries[f.Image] = r
+	f.schedule(r)
+}
+
+// schedule tells of a failure what is known of its attempts.
+func (f *Failure) schedule(r *retry) {
+	f.Attempts, f.AttemptsFrom = r.attempts, r.from
+	if r.attempts == 0 {
+		f.AttemptsFrom = ""
+	}
+	f.NextTry, f.NextTryFrom = time.Time{}, ""
+	if !r.last.IsZero() {
+		f.NextTry, f.NextTryFrom = r.last.Add(backoffAfter(r.attempts)), r.from
+	}
+}
+
+// backsOff tells whether the kubelet will pull again by its back-off. It never tries an invalid name or a forbidden pull.
+func backsOff(f *Failure) bool {
+	return f.Kind != kube.KindSandbox && f.Cause != cause.InvalidReference && f.Cause != cause.NotPresent
+}

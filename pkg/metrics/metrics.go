@@ -1,0 +1,213 @@
+// Package metrics renders what Pullwatch knows for Prometheus.
+//
+// It promises: nothing is measured during a scrape, which only renders what was set before; every label that a tenant's pod can choose
+// is capped, and what is cut off is counted; no text of an error, no tag and no digest is a label, except on the bounded series of what
+// is failing now. It takes plain structs of its own, so that anything may fill them.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pullwatch/pullwatch/pkg/cause"
+)
+
+// Options are the bounds and the identity of the program.
+type Options struct {
+	Version, Revision string
+	// MaxFailing bounds the series of containers that fail now; 0 writes none.
+	MaxFailing int
+	// MaxRegistries bounds the registries that only pod specs name, as label values at a time.
+	MaxRegistries int
+}
+
+// Node is who this node is.
+type Node struct {
+	Architecture, OS, OSImage, Kernel, Runtime, RuntimeVersion, Kubelet string
+}
+
+// Runtime is what the container runtime's last check said.
+type Runtime struct {
+	Reachable bool // something accepts connections on its socket
+	Up        bool // it answers CRI
+	Ready     bool // it says that it is ready (condition RuntimeReady)
+	Images    int  // on the node; negative is unknown
+}
+
+// Failing is one container that waits for an image now.
+type Failing struct {
+	Namespace, Pod, Container, Kind, Image, Registry string
+	Cause                                            cause.Cause
+	Scope                                            cause.Scope
+	Since                                            time.Time // zero is unknown
+}
+
+// Metrics holds the registry and what it renders. It is safe for concurrent use.
+type Metrics struct {
+	registry   *prometheus.Registry
+	registries registryLabels
+
+	failures, attempts *prometheus.CounterVec
+	calls              *prometheus.CounterVec
+	callDuration       *prometheus.HistogramVec
+	checkDuration      *prometheus.GaugeVec
+	checkSuccess       *prometheus.GaugeVec
+	checkLast          *prometheus.GaugeVec
+	streamUp           *prometheus.GaugeVec
+	eventLookups       *prometheus.CounterVec
+	badInput           *prometheus.CounterVec
+
+	state state
+}
+
+// New makes the metrics of one agent. Series whose labels are known in advance start at 0.
+func New(o Options) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.registries.max = o.MaxRegistries
+	m.registries.dropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "pullwatch_registry_labels_dropped_total",
+		Help: "Times that a registry named by a pod was counted under the registry \"other\" because --max-registries was reached.",
+	})
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m.failures = counter("pullwatch_image_pull_failures_total",
+		"Containers of this node seen to change into a failed image pull, by the cause that the first error named.", "cause", "registry")
+	m.attempts = counter("pullwatch_image_pull_failed_attempts_total",
+		"Failed attempts to pull an image that were seen on this node, retries included, by the cause that the error named.", "cause", "registry")
+	m.calls = counter("pullwatch_cri_calls_total", "CRI calls of this agent by method and gRPC code.", "method", "code")
+	m.callDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "pullwatch_cri_call_duration_seconds", Help: "Duration of CRI calls of this agent, failed ones included.",
+		Buckets: []float64{.005, .025, .1, .5, 2.5, 10}, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"method"})
+	m.checkDuration = gauge("pullwatch_check_duration_seconds", "Duration of the last run of a check.", "check")
+	m.checkSuccess = gauge("pullwatch_check_success", "Whether the last run of a check could tell what it looked for (1) or not (0).", "check")
+	m.checkLast = gauge("pullwatch_check_last_success_timestamp_seconds", "When a check last succeeded, as a Unix time; 0 is never.", "check")
+	m.streamUp = gauge("pullwatch_api_stream_up", "Whether objects of the API server are being followed (1) or the stream is lost (0).", "resource")
+	m.eventLookups = counter("pullwatch_event_lookups_total", "Lists of the events of one pod, by result.", "result")
+	m.badInput = counter("pullwatch_bad_input_total", "Answers from outside that could not be read and were left out, by where they came from.", "source")
+
+	for _, c := range cause.All() {
+		m.state.zero = append(m.state.zero, failingKey{c, c.Scope(), ""})
+	}
+	m.failures.WithLabelValues(cause.InvalidReference.String(), "")
+	for _, result := range [...]string{"ok", "error", "throttled"} {
+		m.eventLookups.WithLabelValues(result)
+	}
+	m.badInput.WithLabelValues("runtime")
+	m.badInput.WithLabelValues("apiserver")
+	m.state.maxFailing = o.MaxFailing
+
+	build := gauge("pullwatch_build_info", "Version of this agent; the value is always 1.", "version", "revision", "goversion")
+	build.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
+
+	m.registry.MustRegister(m.failures, m.attempts, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast, m.streamUp,
+		m.eventLookups, m.badInput, m.registries.dropped, build, &m.state,
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics, as OpenMetrics where that is asked for.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// Gatherer gives access for tests and linters.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// SetNode tells who this node is. Empty fields are left out as empty labels.
+func (m *Metrics) SetNode(n Node) { m.state.set(func(s *values) { s.node = n }) }
+
+// SetRuntime tells how the runtime is.
+func (m *Metrics) SetRuntime(r Runtime) { m.state.set(func(s *values) { s.runtime = &r }) }
+
+// SetEstablished names the registries that this node has pulled from or is configured for. They have label values of their own whatever
+// pods name.
+func (m *Metrics) SetEstablished(registries []string) { m.registries.establish(registries) }
+
+// SetFailing tells every container that fails now.
+func (m *Metrics) SetFailing(failing []Failing) {
+	labelled := make([]Failing, 0, len(failing))
+	seen := make(map[Failing]bool, len(failing))
+	for _, f := range failing {
+		f.Registry, _ = m.registries.label(f.Registry)
+		for _, label := range [...]*string{&f.Namespace, &f.Pod, &f.Container, &f.Image} {
+			*label = Label(*label)
+		}
+		// Labels cut short may meet; two equal series would fail the whole scrape.
+		identity := f
+		identity.Since = time.Time{}
+		if !seen[identity] {
+			seen[identity] = true
+			labelled = append(labelled, f)
+		}
+	}
+	m.state.set(func(s *values) { s.failing = labelled })
+	for _, name := range m.registries.expire() {
+		m.failures.DeletePartialMatch(prometheus.Labels{"registry": name})
+		m.attempts.DeletePartialMatch(prometheus.Labels{"registry": name})
+	}
+}
+
+// CountFailure counts a container that changed into a failed pull.
+func (m *Metrics) CountFailure(c cause.Cause, registry string) {
+	m.failures.WithLabelValues(c.String(), m.registries.count(registry)).Inc()
+}
+
+// CountAttempt counts a failed attempt.
+func (m *Metrics) CountAttempt(c cause.Cause, registry string) {
+	m.attempts.WithLabelValues(c.String(), m.registries.count(registry)).Inc()
+}
+
+// ObserveCall counts a CRI call. The code is gRPC's own name for it.
+func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
+	m.calls.WithLabelValues(method, code).Inc()
+	m.callDuration.WithLabelValues(method).Observe(took.Seconds())
+}
+
+// ObserveCheck tells how a run of a check went.
+func (m *Metrics) ObserveCheck(name string, took time.Duration, at time.Time, ok bool) {
+	m.checkDuration.WithLabelValues(name).Set(took.Seconds())
+	m.checkSuccess.WithLabelValues(name).Set(number(ok))
+	last := m.checkLast.WithLabelValues(name)
+	if ok {
+		last.Set(float64(at.UnixMilli()) / 1000)
+	}
+}
+
+// SetStream tells whether a stream of the API server is being followed.
+func (m *Metrics) SetStream(resource string, up bool) {
+	m.streamUp.WithLabelValues(resource).Set(number(up))
+}
+
+// CountEventLookup counts a question for one pod's events: "ok", "error" or "throttled".
+func (m *Metrics) CountEventLookup(result string) { m.eventLookups.WithLabelValues(result).Inc() }
+
+// CountBadInput counts an answer that could not be read.
+func (m *Metrics) CountBadInput(source string) { m.badInput.WithLabelValues(source).Inc() }
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// Label makes any text a label value that every Prometheus accepts: valid UTF-8, no longer than 512 bytes.
+func Label(text string) string {
+	const longest = 512
+	if len(text) > longest {
+		text = text[:longest]
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
