@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/cause"
+)
+
+// FailuresSchema names the form of the JSON.
+const FailuresSchema = "pullwatch.failures/v1"
+
+// failuresAnswer is what `pullwatch failures` prints.
+type failuresAnswer struct {
+	Schema   string          `json:"schema"`
+	Failures []pulls.Failure `json:"failures"`
+	// NotKnown says in sentences what could not be seen.
+	NotKnown []string `json:"notKnown,omitempty"`
+}
+
+func failuresCommand(p *program) *cobra.Command {
+	var o output
+	var namespace string
+	cmd := &cobra.Command{
+		Use:     "failures",
+		Aliases: []string{"failing"},
+		Short:   "List who cannot pull an image on this node, why, since when, and what to do",
+		Long: `Lists every container of this node, and every sandbox, that waits because its image cannot be pulled.
+
+It asks the agent on this node. Where none runs, it asks the API server once; it then knows less of attempts and times, and says so.
+
+In the table ~ marks what was estimated and + a count that may be higher. NEXT TRY is when the kubelet's back-off ends; the kubelet
+itself looks every 10 seconds or so.
+
+Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wrong use.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			answer, err := p.failures(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if namespace != "" {
+				answer.Failures = slices.DeleteFunc(answer.Failures, func(f pulls.Failure) bool { return f.Namespace != namespace })
+			}
+			if err := p.printFailures(&o, answer); err != nil {
+				return err
+			}
+			if len(answer.Failures) > 0 {
+				return errNotFine
+			}
+			return nil
+		},
+	}
+	o.flags(cmd.Flags(), "print only namespace/pod, a line each")
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace")
+	return cmd
+}
+
+// failures asks the agent, or else observes once.
+func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
+	answer := &failuresAnswer{Schema: FailuresSchema}
+	snapshot, err := p.snapshot(ctx)
+	switch {
+	case err != nil && !errors.Is(err, agent.ErrNoAgent):
+		return nil, err
+	case err == nil && !snapshot.Failures.Skipped:
+		part := snapshot.Failures
+		switch {
+		case part.At.IsZero() && part.Error != "":
+			return nil, withHint(errors.New("the agent has not seen this node's pods yet: "+part.Error), "Check that the API server runs and that this node reaches it.")
+		case part.At.IsZero():
+			return nil, withHint(errors.New("the agent has not seen this node's pods yet"), "Try again in a few seconds.")
+		case part.Error != "":
+			answer.NotKnown = append(answer.NotKnown, fmt.Sprintf("what happened since %s: %s", part.At.Format(time.RFC3339), part.Error))
+		}
+		answer.Failures = part.Value
+		return answer, nil
+	case p.settings.noKube, err == nil:
+		return nil, withHint(errors.New("which pods fail is not known without an API server"), "Run without --no-kube, here or at the agent.")
+	}
+	answer.NotKnown = append(answer.NotKnown,
+		err.Error()+": observed once, so attempts and times are only what events still tell")
+	answer.Failures, err = p.observeFailures(ctx, answer)
+	return answer, err
+}
+
+// snapshot asks the agent on this node for what it knows.
+func (p *program) snapshot(ctx context.Context) (*agent.Snapshot, error) {
+	if p.settings.socket == "" {
+		return nil, fmt.Errorf("%w: --socket is empty", agent.ErrNoAgent)
+	}
+	s, err := agent.Fetch(ctx, p.settings.socket)
+	if err != nil && !errors.Is(err, agent.ErrNoAgent) {
+		return nil, withHint(err, "Run this as root or as the agent's user, or name another socket with --socket.")
+	}
+	return s, err
+}
+
+// maxEventLookups bounds how many pods a command without an agent asks the events of.
+const maxEventLookups = 50
+
+func (p *program) observeFailures(ctx context.Context, answer *failuresAnswer) ([]pulls.Failure, error) {
+	k, err := p.settings.kube()
+	if errors.Is(err, kube.ErrNoConfig) {
+		return nil, withHint(fmt.Errorf("no agent answers at %s, and %w", p.settings.socket, err),
+			"Start the agent (pullwatch run), or name an API server with --kubeconfig.")
+	} else if err != nil {
+		return nil, withHint(err, "Name a kubeconfig that can be read with --kubeconfig.")
+	}
+	if _, err := k.Node(ctx); err != nil {
+		return nil, err
+	}
+	pods, err := k.Pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Observed a minute from now, every question that only waits for the kubelet to write its events is due.
+	tracker := pulls.NewTracker(func() time.Time { return time.Now().Add(time.Minute) }, nil)
+	tracker.Replace(pods)
+	for i, ask := range tracker.Due() {
+		if i == maxEventLookups {
+			answer.NotKnown = append(answer.NotKnown, "the events of more than "+fmt.Sprint(maxEventLookups)+" pods")
+			break
+		}
+		events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.UID)
+		if err != nil {
+			answer.NotKnown = append(answer.NotKnown, "since when and how often: "+err.Error())
+			break
+		}
+		tracker.Answer(ask.UID, events)
+	}
+	return tracker.Failures(), nil
+}
+
+func (p *program) printFailures(o *output, answer *failuresAnswer) error {
+	if o.format != "table" {
+		return o.data(p.stdout, answer)
+	}
+	for _, text := range answer.NotKnown {
+		p.note("Not known: %s", text)
+	}
+	switch {
+	case o.quiet:
+		last := ""
+		for _, f := range answer.Failures {
+			if name := f.Namespace + "/" + f.Pod; name != last {
+				last = name
+				if _, err := fmt.Fprintln(p.stdout, clean(name)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	case len(answer.Failures) == 0:
+		_, err := fmt.Fprintln(p.stdout, "Nobody on this node waits for an image that cannot be pulled.")
+		return err
+	}
+	now := time.Now()
+	rows := [][]string{{"NAMESPACE", "POD", "CONTAINER", "CAUSE", "SINCE", "TRIES", "NEXT TRY", "IMAGE"}}
+	for i := range answer.Failures {
+		f := &answer.Failures[i]
+		rows = append(rows, []string{f.Namespace, f.Pod, container(f), f.Cause.String(), since(f, now), tries(f), nextTry(f, now), f.Image})
+	}
+	if err := table(p.stdout, rows); err != nil {
+		return err
+	}
+	return printAdvice(p.stdout, answer.Failures)
+}
+
+// printAdvice says once for each cause what it means and what to do, with the error that shows it.
+func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
+	say := func(format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, format, args...)
+		}
+	}
+	for _, c := range cause.All() {
+		i := slices.IndexFunc(failures, func(f pulls.Failure) bool { return f.Cause == c })
+		if i < 0 {
+			continue
+		}
+		f := &failures[i]
+		say("\n%s: %s (%s)\n  do:    %s\n  error: %s\n", c, c.Title(), f.Scope, c.Advice(), clean(shorten(f.Message, 400)))
+	}
+	return err
+}
+
+// shorten cuts a long text in its middle: the subject is in front and the root at the end.
+func shorten(text string, most int) string {
+	r := []rune(strings.TrimSpace(text))
+	if len(r) <= most {
+		return string(r)
+	}
+	return string(r[:most/2]) + " … " + string(r[len(r)-most/2:])
+}
+
+func container(f *pulls.Failure) string {
+	switch f.Kind {
+	case kube.KindContainer:
+		return f.Container
+	case kube.KindSandbox:
+		return "(sandbox)"
+	}
+	return f.Container + " (" + string(f.Kind) + ")"
+}
+
+func since(f *pulls.Failure, now time.Time) string {
+	if f.Since.IsZero() {
+		return ""
+	}
+	return mark(f.SinceFrom, "~") + age(now.Sub(f.Since))
+}
+
+func tries(f *pulls.Failure) string {
+	if f.Attempts == 0 {
+		return ""
+	}
+	text := fmt.Sprint(f.Attempts)
+	if f.AttemptsFrom != pulls.Observed {
+		text += "+"
+	}
+	return text
+}
+
+func nextTry(f *pulls.Failure, now time.Time) string {
+	switch {
+	case f.NextTry.IsZero():
+		return ""
+	case !f.NextTry.After(now):
+		return mark(f.NextTryFrom, "~") + "due"
+	}
+	return mark(f.NextTryFrom, "~") + "in " + age(f.NextTry.Sub(now))
+}
+
+func mark(from pulls.Source, estimated string) string {
+	if from == pulls.Estimated {
+		return estimated
+	}
+	return ""
+}

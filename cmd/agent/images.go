@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"sigs.k8s.io/yaml"
+)
+
+func imagesCommand(p *program) *cobra.Command {
+	var o output
+	var digests, pinned bool
+	cmd := &cobra.Command{
+		Use:     "images [NAME]",
+		Aliases: []string{"image", "img"},
+		Short:   "List the images on this node",
+		Long: `Lists the images on this node as the container runtime knows them; with a name only those of that repository or reference. Flags
+and columns are crictl's.
+
+Exit codes: 0; 2 could not tell or wrong use.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			client, _, err := p.settings.runtime()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = client.Close() }()
+			images, err := client.ListImages(cmd.Context())
+			if err != nil {
+				return err
+			}
+			images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
+				return pinned && !image.GetPinned() || len(args) > 0 && !named(image, args[0])
+			})
+			return p.printImages(&o, images, digests)
+		},
+	}
+	o.flags(cmd.Flags(), "print only image IDs")
+	cmd.Flags().BoolVar(&digests, "digests", false, "show digests")
+	cmd.Flags().BoolVar(&pinned, "pinned", false, "only images that are pinned: garbage collection leaves them")
+	cmd.Flags().BoolVar(&o.noTrunc, "no-trunc", false, "show whole IDs and digests")
+	return cmd
+}
+
+// named tells whether an image goes by a name: its ID or the start of it, a reference, or a repository.
+func named(image *runtimeapi.Image, name string) bool {
+	if strings.HasPrefix(strings.TrimPrefix(image.GetId(), "sha256:"), strings.TrimPrefix(name, "sha256:")) {
+		return true
+	}
+	want, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(slices.Concat(image.GetRepoTags(), image.GetRepoDigests()), func(text string) bool {
+		have, err := reference.ParseNormalizedNamed(text)
+		if err != nil {
+			return false
+		}
+		return have.String() == want.String() || reference.IsNameOnly(want) && have.Name() == want.Name()
+	})
+}
+
+func (p *program) printImages(o *output, images []*runtimeapi.Image, digests bool) error {
+	if o.format != "table" {
+		text, err := protojson.MarshalOptions{Multiline: true, Indent: "  ", EmitUnpopulated: true}.
+			Marshal(&runtimeapi.ListImagesResponse{Images: images})
+		if err == nil && o.format == "yaml" {
+			text, err = yaml.JSONToYAML(text)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(text)))
+		return err
+	}
+	if o.quiet {
+		for _, image := range images {
+			if _, err := fmt.Fprintln(p.stdout, clean(image.GetId())); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	heading := []string{"IMAGE", "TAG", "IMAGE ID", "SIZE"}
+	if digests {
+		heading = []string{"IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE"}
+	}
+	var rows [][]string
+	for _, image := range images {
+		id, digest := image.GetId(), "<none>"
+		if list := image.GetRepoDigests(); len(list) > 0 {
+			_, digest, _ = strings.Cut(list[0], "@")
+		}
+		if !o.noTrunc {
+			id, digest = truncated(id), truncated(digest)
+		}
+		for _, name := range imageNames(image) {
+			row := []string{name[0], name[1], id, size(image.GetSize())}
+			if digests {
+				row = []string{name[0], name[1], digest, id, size(image.GetSize())}
+			}
+			rows = append(rows, row)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })
+	return table(p.stdout, append([][]string{heading}, rows...))
+}
+
+// imageNames are the repositories and tags of an image, <none> where it has none.
+func imageNames(image *runtimeapi.Image) (names [][2]string) {
+	for _, text := range image.GetRepoTags() {
+		if i := strings.LastIndexByte(text, ':'); i > strings.LastIndexByte(text, '/') {
+			names = append(names, [2]string{text[:i], text[i+1:]})
+		}
+	}
+	if len(names) == 0 {
+		repository := "<none>"
+		if list := image.GetRepoDigests(); len(list) > 0 {
+			repository, _, _ = strings.Cut(list[0], "@")
+		}
+		names = append(names, [2]string{repository, "<none>"})
+	}
+	return names
+}
+
+// truncated is an ID as crictl shows it: the first 13 hex digits.
+func truncated(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return id[:min(len(id), 13)]
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/host"
+	"github.com/spf13/cobra"
+
+	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+)
+
+// infoAnswer is what `pullwatch info` prints.
+type infoAnswer struct {
+	Schema  string      `json:"schema"`
+	Agent   agentInfo   `json:"agent"`
+	Machine machineInfo `json:"machine"`
+	Runtime runtimeInfo `json:"runtime"`
+	Node    nodeInfo    `json:"node"`
+}
+
+type agentInfo struct {
+	Running  bool      `json:"running"`
+	Version  string    `json:"version,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	Socket   string    `json:"socket"`
+	Failures int       `json:"failures"` // containers that wait for an image
+	Error    string    `json:"error,omitempty"`
+}
+
+type machineInfo struct {
+	Architecture string `json:"architecture"` // the kernel's
+	OS           string `json:"os"`
+	Kernel       string `json:"kernel"`
+	Error        string `json:"error,omitempty"`
+}
+
+type runtimeInfo struct {
+	Endpoint   string          `json:"endpoint,omitempty"`
+	Source     string          `json:"source,omitempty"` // where the endpoint was named
+	Others     []string        `json:"others,omitempty"` // sockets that exist too
+	Name       string          `json:"name,omitempty"`
+	Version    string          `json:"version,omitempty"`
+	Conditions map[string]bool `json:"conditions,omitempty"`
+	Images     int             `json:"images"`
+	Error      string          `json:"error,omitempty"`
+}
+
+type nodeInfo struct {
+	Name           string           `json:"name"`
+	Architecture   string           `json:"architecture,omitempty"`
+	OSImage        string           `json:"osImage,omitempty"`
+	KubeletVersion string           `json:"kubeletVersion,omitempty"`
+	Conditions     []kube.Condition `json:"conditions,omitempty"`
+	Skipped        bool             `json:"skipped,omitempty"`
+	Error          string           `json:"error,omitempty"`
+}
+
+func infoCommand(p *program) *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use:   "info",
+		Short: "Show this node: its runtime, its Node object, the agent, and what cannot be seen",
+		Long: `Shows what can be seen from here of the container runtime, the Node object and the agent, and what cannot.
+
+Exit codes: 0; 1 the runtime or a pressure condition of the node is not fine; 2 the runtime could not be asked, or wrong use.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			answer, problem := p.info(cmd.Context())
+			print := p.printInfo
+			if o.format != "table" {
+				print = func(a *infoAnswer) error { return o.data(p.stdout, a) }
+			}
+			if err := print(answer); err != nil {
+				return err
+			}
+			switch {
+			case problem != nil:
+				return problem
+			case !answer.fine():
+				return errNotFine
+			}
+			return nil
+		},
+	}
+	o.flags(cmd.Flags(), "")
+	return cmd
+}
+
+// info gathers what can be seen. The error is why the runtime could not be asked.
+func (p *program) info(ctx context.Context) (*infoAnswer, error) {
+	answer := &infoAnswer{Schema: "pullwatch.info/v1"}
+	answer.Agent.Socket = p.settings.socket
+	answer.Node.Name = p.settings.nodeName
+	answer.Machine = machine()
+	snapshot, err := p.snapshot(ctx)
+	if err != nil {
+		answer.Agent.Error = err.Error()
+	} else {
+		answer.Agent = agentInfo{
+			Running: true, Version: snapshot.Version, Started: snapshot.Started, Socket: p.settings.socket, Failures: len(snapshot.Failures.Value),
+		}
+		answer.Node.Name = snapshot.NodeName
+	}
+	problem := p.runtimeInfo(ctx, &answer.Runtime)
+	p.nodeInfo(ctx, snapshot, &answer.Node)
+	return answer, problem
+}
+
+func machine() machineInfo {
+	info, err := host.Info()
+	if err != nil {
+		return machineInfo{Architecture: runtime.GOARCH, OS: runtime.GOOS, Error: err.Error()}
+	}
+	return machineInfo{Architecture: info.KernelArch, OS: info.OS, Kernel: info.KernelVersion}
+}
+
+func (p *program) runtimeInfo(ctx context.Context, r *runtimeInfo) (err error) {
+	defer func() {
+		if err != nil {
+			r.Error = err.Error()
+		}
+	}()
+	client, found, err := p.settings.runtime()
+	r.Endpoint, r.Source, r.Others = found.Runtime.Value, found.Runtime.Source, found.Others
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	return r.ask(ctx, client)
+}
+
+func (r *runtimeInfo) ask(ctx context.Context, client *cri.Client) error {
+	v, err := client.Version(ctx)
+	if err != nil {
+		return err
+	}
+	r.Name, r.Version = v.GetRuntimeName(), v.GetRuntimeVersion()
+	status, err := client.Status(ctx, false)
+	if err != nil {
+		return err
+	}
+	r.Conditions = make(map[string]bool)
+	for _, c := range status.GetStatus().GetConditions() {
+		r.Conditions[c.GetType()] = c.GetStatus()
+	}
+	images, err := client.ListImages(ctx)
+	r.Images = len(images)
+	return err
+}
+
+func (p *program) nodeInfo(ctx context.Context, snapshot *agent.Snapshot, n *nodeInfo) {
+	var node kube.Node
+	switch {
+	case snapshot != nil && !snapshot.Node.Skipped:
+		node = snapshot.Node.Value
+		n.Error = snapshot.Node.Error
+		if n.Error == "" && snapshot.Node.At.IsZero() {
+			n.Error = "the agent has not seen it yet"
+		}
+	case p.settings.noKube, snapshot != nil:
+		n.Skipped = true
+		return
+	default:
+		k, err := p.settings.kube()
+		if err == nil {
+			node, err = k.Node(ctx)
+		}
+		if err != nil {
+			n.Error = err.Error()
+		}
+	}
+	n.Architecture, n.OSImage, n.KubeletVersion, n.Conditions = node.Architecture, node.OSImage, node.KubeletVersion, node.Conditions
+}
+
+// fine tells whether runtime and node say that they are. Ready is left to the kubelet's own watchers: it is about more than images.
+func (a *infoAnswer) fine() bool {
+	if ready, ok := a.Runtime.Conditions["RuntimeReady"]; ok && !ready {
+		return false
+	}
+	for _, c := range a.Node.Conditions {
+		if strings.HasSuffix(c.Type, "Pressure") && c.Status == "True" {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *program) printInfo(a *infoAnswer) (err error) {
+	line := func(label, format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(p.stdout, "%-10s %s\n", label, clean(fmt.Sprintf(format, args...)))
+		}
+	}
+	now := time.Now()
+	if a.Agent.Running {
+		line("agent", "runs since %s, version %s, %d containers wait for an image", age(now.Sub(a.Agent.Started)), a.Agent.Version, a.Agent.Failures)
+	} else {
+		line("agent", "not seen: %s", a.Agent.Error)
+	}
+	line("machine", "%s %s, kernel %s", a.Machine.OS, a.Machine.Architecture, a.Machine.Kernel)
+	if r := a.Runtime; r.Name != "" {
+		line("runtime", "%s %s at %s (%s)", r.Name, r.Version, r.Endpoint, r.Source)
+		for _, t := range sortedKeys(r.Conditions) {
+			line("", "%s: %s", t, yes(r.Conditions[t]))
+		}
+		line("images", "%d", r.Images)
+	}
+	if a.Runtime.Error != "" {
+		line("runtime", "not seen: %s", firstLine(a.Runtime.Error))
+	}
+	for _, other := range a.Runtime.Others {
+		line("", "there is another socket, not asked: %s", other)
+	}
+	switch n := a.Node; {
+	case n.Skipped:
+		line("node", "%s, not checked: told to do without an API server", n.Name)
+	case n.Error != "":
+		line("node", "%s, not seen: %s", n.Name, firstLine(n.Error))
+	default:
+		line("node", "%s, %s, kubelet %s, %s", n.Name, n.Architecture, n.KubeletVersion, n.OSImage)
+		for _, c := range n.Conditions {
+			line("", "%s: %s since %s (%s)", c.Type, c.Status, age(now.Sub(c.Since)), c.Reason)
+		}
+	}
+	return err
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,125 @@
+package main
+
+// The rules of output, for every subcommand:
+//
+//  1. stdout is data, stderr is talk: notes on what could not be seen, hints, errors.
+//  2. -o table is for people, json and yaml are for programs and carry a schema; -q prints one identifier a line.
+//  3. What came from outside is cleaned of control characters before a person's terminal sees it.
+//  4. Ages are rounded to what a person reads; ~ marks an estimate, + a lower bound, - what is not known.
+//  5. An error is one line that says what and where, then one line that says what to do.
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+// output is the form a command prints in.
+type output struct {
+	format  string
+	quiet   bool
+	noTrunc bool
+}
+
+func (o *output) flags(f *pflag.FlagSet, quiet string) {
+	f.StringVarP(&o.format, "output", "o", "table", "output format: table, json or yaml")
+	if quiet != "" {
+		f.BoolVarP(&o.quiet, "quiet", "q", false, quiet)
+	}
+}
+
+func (o *output) validate() error {
+	switch o.format {
+	case "table", "json", "yaml":
+		return nil
+	}
+	return &usageError{fmt.Sprintf("--output %q: no such format", o.format), "Formats are table, json and yaml."}
+}
+
+// data writes v as JSON or YAML.
+func (o *output) data(w io.Writer, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	if o.format == "yaml" {
+		if text, err = yaml.JSONToYAML(text); err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}
+
+// table writes rows in columns. The first row is the heading.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = clean(row[i])
+			if row[i] == "" {
+				row[i] = "-"
+			}
+		}
+		_, _ = fmt.Fprintln(tw, strings.Join(row, "\t")) // kept until Flush, which tells
+	}
+	return tw.Flush()
+}
+
+// clean makes text from outside safe for a terminal: control and format characters, which could move the cursor or reverse the reading
+// order, show as their code.
+func clean(text string) string {
+	bad := func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
+	}
+	if strings.IndexFunc(text, bad) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n' || r == '\t':
+			b.WriteByte(' ')
+		case bad(r):
+			fmt.Fprintf(&b, "\\u%04x", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// age is a duration as people say it: 42s, 7m, 3h12m, 5d.
+func age(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// size is a number of bytes as crictl writes it: powers of ten, three digits.
+func size(n uint64) string {
+	const units = "kMGTPE"
+	if n < 1000 {
+		return fmt.Sprintf("%dB", n)
+	}
+	value, unit := float64(n)/1000, 0
+	for value >= 1000 && unit < len(units)-1 {
+		value, unit = value/1000, unit+1
+	}
+	return fmt.Sprintf("%.3g%cB", value, units[unit])
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/klog/v2"
+
+	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/kube"
+)
+
+// runFlags are the settings of the agent alone.
+type runFlags struct {
+	listen, webConfig         string
+	registries                []string
+	maxFailing, maxRegistries int
+	logFormat                 string
+}
+
+func runCommand(p *program) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the agent",
+		Long: `Runs the agent of this node until it is told to stop: follows the node's pods and the container runtime, names the cause of each
+pull that fails, and serves metrics and health on --listen-address and the other commands on --socket.
+
+What is missing costs only what depends on it: without an API server (--no-kube) no pod is known, without a runtime no image.
+
+Exit codes: 0 stopped as told, 2 could not start.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), &f) },
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (f *runFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen-address", ":9767", "address of /metrics, /healthz and /readyz; empty serves none")
+	flags.StringVar(&f.webConfig, "web-config-file", "", "file with TLS and basic auth for --listen-address, as Prometheus exporters take it")
+	flags.StringSliceVar(&f.registries, "registry", nil, "registry that this node is meant to reach, though no image has come from it yet (repeatable)")
+	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
+	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
+	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
+}
+
+func (p *program) run(ctx context.Context, f *runFlags) error {
+	log, err := p.logger(f.logFormat)
+	if err != nil {
+		return err
+	}
+	if f.maxFailing < 0 || f.maxRegistries < 0 {
+		return &usageError{"--max-failing-series and --max-registries cannot be below 0", "0 writes none."}
+	}
+	klog.SetLogger(logr.Discard()) // client-go's own log repeats what the streams tell
+	tuneMemory(log)
+	config := agent.Config{
+		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
+		Registries: f.registries, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
+	}
+	if !p.settings.noKube {
+		if config.Kube, err = p.settings.kube(); err != nil {
+			return withHint(err, "Name one with --kubeconfig, or do without it with --no-kube.")
+		}
+		if err := checkNode(ctx, config.Kube, log); err != nil {
+			return err
+		}
+	}
+	return agent.New(config).Run(ctx)
+}
+
+// checkNode stops an agent that was given the name of a node that does not exist: it would wait for its pods forever. Any other trouble
+// with the API server may pass.
+func checkNode(ctx context.Context, k *kube.Client, log *slog.Logger) error {
+	_, err := k.Node(ctx)
+	var e *kube.Error
+	if errors.As(err, &e) && e.NotFound() {
+		return err
+	}
+	if err != nil {
+		log.Warn("own node not read yet", "error", err, "hint", hintOf(err))
+	}
+	return nil
+}
+
+func (p *program) logger(format string) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if p.settings.debug {
+		options.Level = slog.LevelDebug
+	}
+	if format == "auto" {
+		format = "json"
+		if f, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			format = "text"
+		}
+	}
+	var handler slog.Handler
+	switch format {
+	case "json":
+		handler = slog.NewJSONHandler(p.stderr, options)
+	case "text":
+		handler = slog.NewTextHandler(p.stderr, options)
+	default:
+		return nil, &usageError{fmt.Sprintf("--log-format %q: no such format", format), "Formats are json, text and auto."}
+	}
+	log := slog.New(handler)
+	slog.SetDefault(log)
+	return log, nil
+}
+
+// tuneMemory keeps the agent small: its garbage is little, so collecting it sooner costs nothing that is seen. Within a cgroup with a
+// memory limit, Go's own limit is 85% of it, since the downward API can only tell it all.
+func tuneMemory(log *slog.Logger) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if limit := memoryLimit("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"); limit > 0 {
+		debug.SetMemoryLimit(limit / 100 * 85)
+		log.Debug("memory limit", "cgroupBytes", limit)
+	}
+}
+
+// memoryLimit reads the first of the cgroup files (version 2, then 1) that exists, in bytes; 0 is none.
+func memoryLimit(files ...string) int64 {
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil || limit > math.MaxInt64/2 { // "max", and version 1's way to say it
+			return 0
+		}
+		return limit
+	}
+	return 0
+}
+
+// withHint gives an error a sentence on what to do, where it has none.
+func withHint(err error, hint string) error {
+	if err == nil || hintOf(err) != "" {
+		return err
+	}
+	return &hinted{err, hint}
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+)
+
+// Where settings come from, the strongest first: a flag, the environment (PULLWATCH_ and the flag's name), Pullwatch's own file, the
+// default. The flags of crictl also obey crictl's environment and file, in crictl's order; pkg/cri sees to that.
+const (
+	environmentPrefix = "PULLWATCH_"
+	defaultFile       = "/etc/pullwatch/config.yaml"
+	defaultSocket     = "/run/pullwatch/pullwatch.sock"
+)
+
+// settings are the flags that more than one subcommand reads.
+type settings struct {
+	runtimeEndpoint, imageEndpoint, criConfig string
+	timeout                                   time.Duration
+	debug                                     bool
+
+	file, socket, kubeconfig, nodeName string
+	noKube                             bool
+
+	sources map[string]string // of each flag that is not at its default
+}
+
+func (s *settings) global(f *pflag.FlagSet) {
+	f.StringVarP(&s.runtimeEndpoint, "runtime-endpoint", "r", "", "socket of the container runtime (CONTAINER_RUNTIME_ENDPOINT)")
+	f.StringVarP(&s.imageEndpoint, "image-endpoint", "i", "", "socket of the image service, where it is another (IMAGE_SERVICE_ENDPOINT)")
+	f.StringVarP(&s.criConfig, "config", "c", "", "crictl's configuration file (CRI_CONFIG_FILE; default /etc/crictl.yaml)")
+	f.DurationVarP(&s.timeout, "timeout", "t", 0, "deadline of a call to the container runtime (default that of crictl's file, else 10s)")
+	f.BoolVarP(&s.debug, "debug", "D", false, "log more")
+	f.StringVar(&s.file, "pullwatch-config", "", "Pullwatch's own configuration file (default "+defaultFile+" where it exists)")
+	f.StringVar(&s.socket, "socket", defaultSocket, "unix socket between the agent and the other commands; empty is none")
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server (default KUBECONFIG, then the pod's service account, then ~/.kube/config)")
+	f.StringVar(&s.nodeName, "node-name", "", "name of this node in the cluster (NODE_NAME; default the host's name)")
+	f.BoolVar(&s.noKube, "no-kube", false, "do without an API server")
+}
+
+// notInFile are the flags that make no sense in a file.
+var notInFile = []string{"pullwatch-config", "help", "output", "quiet", "no-trunc", "text", "version"}
+
+// resolve fills the flags that were not given from the environment and the file, and notes where each came from.
+func (s *settings) resolve(cmd *cobra.Command) error {
+	s.sources = make(map[string]string)
+	cmd.Flags().Visit(func(f *pflag.Flag) { s.sources[f.Name] = "flag --" + f.Name })
+	for _, err := range []error{s.fromEnvironment(cmd.Flags()), s.fromFile(cmd)} {
+		if err != nil {
+			return err
+		}
+	}
+	if s.nodeName == "" {
+		if s.nodeName = os.Getenv("NODE_NAME"); s.nodeName != "" {
+			s.sources["node-name"] = "environment NODE_NAME"
+		} else if host, err := os.Hostname(); err == nil {
+			s.nodeName = strings.ToLower(host) // as the kubelet does
+			s.sources["node-name"] = "the host's name"
+		}
+	}
+	return nil
+}
+
+func environmentName(flag string) string {
+	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func (s *settings) fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := environmentName(f.Name)
+		value, ok := os.LookupEnv(name)
+		if !ok || s.sources[f.Name] != "" || err != nil {
+			return
+		}
+		if set := f.Value.Set(value); set != nil {
+			err = &usageError{fmt.Sprintf("environment %s: %q: %v", name, value, set), "Correct or unset the variable."}
+			return
+		}
+		s.sources[f.Name] = "environment " + name
+	})
+	return err
+}
+
+// fromFile reads Pullwatch's file. Its keys are the names of flags; one that no command knows is an error, and one of another command
+// is passed over.
+func (s *settings) fromFile(cmd *cobra.Command) error {
+	path, explicit := s.file, s.file != ""
+	if !explicit {
+		path = defaultFile
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !explicit {
+		return nil
+	}
+	if err != nil {
+		return &usageError{fmt.Sprintf("configuration file: %v", err), "Name a file that can be read with --pullwatch-config."}
+	}
+	var keys map[string]any
+	if err := yaml.UnmarshalStrict(data, &keys); err != nil {
+		return &usageError{fmt.Sprintf("configuration file %s: %v", path, err), "The file is YAML: one line \"name: value\" for each flag."}
+	}
+	known := knownFlags(cmd.Root())
+	for _, key := range sortedKeys(keys) {
+		if !known[key] || slices.Contains(notInFile, key) {
+			return &usageError{fmt.Sprintf("configuration file %s: unknown key %q", path, key),
+				"Keys are the names of flags without dashes in front; \"pullwatch config\" lists them."}
+		}
+		f := cmd.Flags().Lookup(key)
+		if f == nil || s.sources[key] != "" {
+			continue
+		}
+		if err := setFlag(f, keys[key]); err != nil {
+			return &usageError{fmt.Sprintf("configuration file %s: %s: %v", path, key, err), "Correct the value; \"pullwatch config\" shows the defaults."}
+		}
+		s.sources[key] = path
+	}
+	return nil
+}
+
+func setFlag(f *pflag.Flag, value any) error {
+	if list, ok := value.([]any); ok {
+		slice, ok := f.Value.(pflag.SliceValue)
+		if !ok {
+			return errors.New("takes one value and no list")
+		}
+		texts := make([]string, len(list))
+		for i := range list {
+			texts[i] = fmt.Sprint(list[i])
+		}
+		return slice.Replace(texts)
+	}
+	if _, ok := value.(map[string]any); ok {
+		return errors.New("takes a value and no keys of its own")
+	}
+	return f.Value.Set(fmt.Sprint(value))
+}
+
+func knownFlags(root *cobra.Command) map[string]bool {
+	known := make(map[string]bool)
+	note := func(f *pflag.Flag) { known[f.Name] = true }
+	root.PersistentFlags().VisitAll(note)
+	for _, cmd := range root.Commands() {
+		cmd.Flags().VisitAll(note)
+	}
+	return known
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// criSettings is what pkg/cri looks for the runtime with.
+func (s *settings) criSettings() cri.Settings {
+	return cri.Settings{RuntimeEndpoint: s.runtimeEndpoint, ImageEndpoint: s.imageEndpoint, ConfigFile: s.criConfig, Getenv: os.Getenv}
+}
+
+// runtime opens the container runtime for one command.
+func (s *settings) runtime() (*cri.Client, cri.Found, error) {
+	found, err := cri.Discover(s.criSettings())
+	if err != nil {
+		return nil, found, err
+	}
+	config := cri.Config{Runtime: found.Runtime.Value, Image: found.Image.Value, Timeout: s.timeout}
+	if config.Timeout == 0 {
+		config.Timeout, _ = found.Timeout()
+	}
+	client, err := cri.Dial(config)
+	return client, found, err
+}
+
+// kube opens the API server. Nothing is asked of it yet.
+func (s *settings) kube() (*kube.Client, error) {
+	return kube.New(kube.Config{Kubeconfig: s.kubeconfig, NodeName: s.nodeName, UserAgent: "pullwatch/" + version})
+}
