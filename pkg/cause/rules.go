@@ -46,7 +46,6 @@ var groups = []struct {
 		failed to parse image
 		cannot parse input
 		invalid image name
-		invalidimagename
 		must be lowercase
 		must be lower case
 		repository name must
@@ -63,6 +62,9 @@ var groups = []struct {
 		unqualified-search-registries
 		`},
 
+	{InvalidReference, certain, lookAbout, `
+		invalidimagename
+		`},
 	{InvalidReference, answer, lookNowhere, `
 		name_invalid
 		name invalid

@@ -238,12 +238,12 @@ func bareName(t string, at, end int) bool {
 	if len(before) == at {
 		return false
 	}
-	word := before[strings.LastIndexAny(before, " \n\"(")+1:]
+	word := before[strings.LastIndexAny(before, " \n\"([")+1:]
 	switch word {
-	case "in", "for", "lookup", "repository", "image", "registry", "host", "reference", "from", "secret", "container", "artifact":
+	case "in", "for", "lookup", "repository", "image", "registry", "host", "reference", "from", "secret", "container", "artifact", "tcp":
 		return true
-	case "manifest", "tag":
-		return strings.HasPrefix(t[end:], " in ")
+	case "manifest", "manifests", "tag":
+		return strings.HasPrefix(t[end:], " in ") || strings.HasPrefix(t[end:], "]")
 	}
 	return false
 }

@@ -1,0 +1,76 @@
+# Targets for people and for CI. `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
+GO       ?= go
+BIN      := bin
+
+# The linters are built once, from source, into the cache.
+CACHE             ?= $(or $(PULLWATCH_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pullwatch)
+GOLANGCI_VERSION  := v2.15.0
+GOLANGCI          := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/pullwatch
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch ./cmd/agent
+
+.PHONY: check
+check: fmt vet lint unit ## format, vet, lint, unit tests: run this before a commit
+
+.PHONY: fmt
+fmt: ## fail where gofmt would change something
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, both modules
+	@$(GO) vet ./...
+	@cd test/node && $(GO) vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, both modules
+	@$(GOLANGCI) run ./...
+	@cd test/node && $(GOLANGCI) run --config ../../.golangci.yml ./...
+
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION) (about 4 minutes on 2 cores, once)"
+	@mkdir -p $(@D) && GOBIN=$(@D)/new $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) && mv $(@D)/new/golangci-lint $@
+
+.PHONY: unit
+unit: ## unit tests with the race detector
+	@$(GO) test -race ./...
+
+.PHONY: test
+test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/...
+
+.PHONY: e2e
+e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 40m -v ./e2e/...
+
+.PHONY: demo
+demo: build ## a whole node of its own with broken pods and the agent, to look around in (needs root)
+	@cd test/node && $(GO) run ./cmd/node demo --agent $(CURDIR)/$(BIN)/pullwatch
+
+.PHONY: down
+down: ## stop what `make demo` started
+	@cd test/node && $(GO) run ./cmd/node down
+
+.PHONY: bench
+bench: build ## measure the agent beside its peers; writes the tables of docs/BENCHMARKS.md (needs root)
+	@cd test/node && $(GO) run ./cmd/bench --agent $(CURDIR)/$(BIN)/pullwatch
+
+.PHONY: docs
+docs: ## write the pages that are made from the code
+	@$(GO) test ./pkg/cause ./cmd/agent -run TestDocs -update
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for 20 s
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 20s $$p; done; done
