@@ -62,7 +62,7 @@ var ownFlags = append([]string{"example"}, notInFile...)
 
 func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 	found, err := cri.Discover(p.settings.criSettings())
-	if err != nil && found.Runtime.Value == "" && !isNoneFound(err) {
+	if err != nil && found.Runtime.Value == "" && cri.KindOf(err) != cri.Missing { // that no socket exists yet is no wrong setting
 		return nil, err
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -91,12 +91,6 @@ func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 		settings = append(settings, s)
 	})
 	return settings, nil
-}
-
-// isNoneFound tells that no socket exists on this node, which is no wrong setting.
-func isNoneFound(err error) bool {
-	e, ok := err.(*cri.Error)
-	return ok && e.Kind == cri.Missing
 }
 
 func (p *program) printExample(cmd *cobra.Command) (err error) {

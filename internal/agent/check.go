@@ -19,7 +19,6 @@ type check struct {
 
 	done     chan struct{} // closed after the first run, whatever it told
 	finished atomic.Int64  // when a run last ended, in Unix nanoseconds
-	err      atomic.Pointer[error]
 }
 
 // retryFirst is how soon a check that could not tell is run again; it doubles up to the check's interval.
@@ -41,7 +40,6 @@ func (c *check) loop(ctx context.Context, log *slog.Logger, observe observer) {
 		}
 		now := time.Now()
 		observe(c.name, now.Sub(start), now, err == nil)
-		c.err.Store(&err)
 		if c.finished.Swap(now.UnixNano()) == 0 {
 			close(c.done)
 		}
@@ -87,14 +85,6 @@ func (c *check) stalled(started, now time.Time) bool {
 		last = time.Unix(0, at)
 	}
 	return now.Sub(last) > 2*c.interval+c.timeout+time.Minute
-}
-
-// lastError is what kept the last run from telling; nil before the first.
-func (c *check) lastError() error {
-	if err := c.err.Load(); err != nil {
-		return *err
-	}
-	return nil
 }
 
 // hint is the sentence on what to do that an error may carry.

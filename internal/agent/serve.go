@@ -23,7 +23,7 @@ const shutdownTime = 3 * time.Second
 // serve opens what the agent serves: /metrics and health for the network, the snapshot and pprof on the unix socket.
 func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
 	if a.config.Listen != "" {
-		l, err := net.Listen("tcp", a.config.Listen)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Listen)
 		if err != nil {
 			return &ListenError{Address: a.config.Listen, Err: err}
 		}
@@ -151,7 +151,7 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 			return nil, &ListenError{path, err}
 		}
 	}
-	l, err := net.Listen("unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, &ListenError{path, err}
 	}

@@ -55,12 +55,13 @@ type Failure struct {
 
 	PodUID string `json:"podUID"`
 
-	asked bool // its pod's events were asked for since it began
+	seen  string // the latest message as the kubelet wrote it, to tell a new attempt by
+	asked bool   // its pod's events were asked for since it began
 }
 
 // setCause gives the failure what a text said.
 func (f *Failure) setCause(v cause.Verdict, message string) {
-	f.Cause, f.Scope, f.Message, f.Advice = v.Cause, v.Scope(), message, v.Cause.Advice()
+	f.Cause, f.Scope, f.Message, f.Advice = v.Cause, v.Scope(), redact(message), v.Cause.Advice()
 }
 
 // Registry is the registry of an image reference, as the runtime reads it: docker.io for a bare name. It is empty for what is no

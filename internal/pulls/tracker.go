@@ -216,7 +216,7 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	if f == nil {
 		f = &Failure{
 			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
-			Reason: c.Reason, Basis: BasisText,
+			Reason: c.Reason, Basis: BasisText, seen: c.Message,
 		}
 		f.setCause(v, c.Message)
 		if fresh {
@@ -229,8 +229,8 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 		p.tried(f, attempt, fresh, now)
 		return append(changes, Change{What: Began, Failure: *f, Fresh: fresh})
 	}
-	again := attempt && (f.Reason != c.Reason || f.Message != c.Message)
-	f.Reason = c.Reason
+	again := attempt && (f.Reason != c.Reason || f.seen != c.Message)
+	f.Reason, f.seen = c.Reason, c.Message
 	// A bare back-off says nothing new; one with the last error inside may tell of an attempt that was never seen.
 	if before := f.Cause; again || v.Cause != cause.Unknown && v.Cause != before {
 		f.setCause(v, c.Message)

@@ -43,7 +43,7 @@ func readFile(name string) (File, error) {
 		}
 		return File{}, fmt.Errorf("%s: %w", name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", name, err)

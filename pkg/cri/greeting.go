@@ -41,7 +41,7 @@ func (g *greeted) Read(p []byte) (int, error) {
 func (g *greeted) Write(p []byte) (int, error) {
 	n, err := g.Conn.Write(p)
 	if err != nil {
-		_ = g.Conn.SetReadDeadline(time.Now().Add(lastWords))
+		_ = g.SetReadDeadline(time.Now().Add(lastWords))
 		var said [frameHeader]byte
 		m, _ := g.Conn.Read(said[:])
 		g.mu.Lock()

@@ -172,7 +172,7 @@ func (l *link) judge(ctx context.Context, s *status.Status, answered bool, took 
 		return NotCRI, "sent a message that does not decode", nil
 	case answered && ended == nil:
 		return Answered, "", nil
-	case ended == context.Canceled:
+	case errors.Is(ended, context.Canceled):
 		return Canceled, "canceled", ended
 	case s.Code() == codes.Canceled:
 		return Canceled, "the client is closed", context.Canceled
@@ -200,7 +200,7 @@ func (l *link) judge(ctx context.Context, s *status.Status, answered bool, took 
 		return NotCRI, "answers with bytes that are not CRI", nil
 	case m == mannerSilent, m == mannerPending && peer != nil:
 		return Timeout, fmt.Sprintf("the socket accepts but does not answer (waited %s)", within), context.DeadlineExceeded
-	case ended == context.DeadlineExceeded:
+	case errors.Is(ended, context.DeadlineExceeded):
 		return Timeout, fmt.Sprintf("no answer within %s", within), ended
 	case m == mannerHungUp:
 		return Unavailable, "the connection was closed without a word", nil

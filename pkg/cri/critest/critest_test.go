@@ -89,8 +89,8 @@ func TestPullTexts(t *testing.T) {
 
 func wantAnswer(t *testing.T, err error, wantCode codes.Code, want string) {
 	t.Helper()
-	e, ok := err.(*cri.Error)
-	if !ok {
+	var e *cri.Error
+	if !errors.As(err, &e) {
 		t.Errorf("got %v, want %q", err, want)
 		return
 	}
