@@ -1,0 +1,158 @@
+// Package e2e holds the agent against a real node: etcd, API server, kubelet, containerd and registries.
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/test/node"
+)
+
+// agentPart is the agent's name among the node's processes.
+const agentPart = "agent"
+
+// agent is the program under test, as a process of its own on the node.
+type agent struct {
+	n           *node.Node
+	bin, socket string
+}
+
+func startAgent(t *testing.T, n *node.Node) *agent {
+	t.Helper()
+	bin, err := filepath.Abs("../../../bin/pullwatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v: build the agent first (make build)", err)
+	}
+	a := &agent{n: n, bin: bin, socket: filepath.Join(n.Dir, "pullwatch.sock")}
+	a.start(t)
+	return a
+}
+
+func (a *agent) start(t *testing.T) {
+	t.Helper()
+	if err := a.n.Spawn(agentPart, []string{
+		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
+		"--listen-address", a.n.Addr(agentPart), "--socket", a.socket,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "the agent is ready", func() error {
+		return a.get("/readyz", nil)
+	})
+}
+
+// get asks the agent over HTTP.
+func (a *agent) get(path string, body *bytes.Buffer) error {
+	response, err := http.Get("http://" + a.n.Addr(agentPart) + path)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if body == nil {
+		body = new(bytes.Buffer)
+	}
+	if _, err := body.ReadFrom(response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	}
+	return nil
+}
+
+// failures is what `pullwatch failures` prints, by pod.
+func (a *agent) failures(ctx context.Context) (map[string]pulls.Failure, error) {
+	cmd := exec.CommandContext(ctx, a.bin, "failures", "-o", "json", "--socket", a.socket)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		return nil, fmt.Errorf("pullwatch failures: %w: %s", err, &stderr)
+	}
+	var answer struct {
+		Schema   string
+		Failures []pulls.Failure
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return nil, fmt.Errorf("pullwatch failures: %w: %s", err, out)
+	}
+	if want := 0; err == nil && len(answer.Failures) != want {
+		return nil, fmt.Errorf("pullwatch failures: exit code 0 with %d failures", len(answer.Failures))
+	}
+	byPod := make(map[string]pulls.Failure)
+	for _, f := range answer.Failures {
+		byPod[f.Pod] = f
+	}
+	return byPod, nil
+}
+
+// metrics is a scrape.
+type metrics []string
+
+func (a *agent) metrics() (metrics, error) {
+	var body bytes.Buffer
+	if err := a.get("/metrics", &body); err != nil {
+		return nil, err
+	}
+	var m metrics
+	for lines := bufio.NewScanner(&body); lines.Scan(); {
+		if line := lines.Text(); !strings.HasPrefix(line, "#") {
+			m = append(m, line)
+		}
+	}
+	return m, nil
+}
+
+// sum adds up the series of a name that have all of the labels, each given as name="value".
+func (m metrics) sum(name string, labels ...string) (sum float64, series int) {
+next:
+	for _, line := range m {
+		if line != name && !strings.HasPrefix(line, name+"{") && !strings.HasPrefix(line, name+" ") {
+			continue
+		}
+		for _, label := range labels {
+			if !strings.Contains(line, label) {
+				continue next
+			}
+		}
+		value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		if err == nil {
+			sum, series = sum+value, series+1
+		}
+	}
+	return sum, series
+}
+
+// eventually tries until it works, and fails the test with the last error where it never does.
+func eventually(t *testing.T, within time.Duration, what string, try func() error) {
+	t.Helper()
+	begin := time.Now()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > within {
+			t.Errorf("%s: not after %s: %v", what, within, err)
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Versions that the harness knows how to bring.
+const (
+	Containerd16 = "1.6" // Debian's
+	Containerd24 = "2.4" // compiled
+	Kubelet134   = "1.34"
+	Kubelet131   = "1.31"
+)
+
+// DemoDir holds the node of `make demo`.
+const DemoDir = "/tmp/pullwatch-demo"
+
+// demoBasePort is below the range from which the kernel picks ports for outgoing connections.
+const demoBasePort = 24600
+
+// Options say what node to bring up. The zero value is a test's node: fresh directory, free ports, Debian's
+// containerd and kubelet 1.34.
+type Options struct {
+	Dir        string `json:"dir"`        // everything the node writes; "" makes one under /tmp
+	NodeName   string `json:"nodeName"`   // default demo-node
+	Containerd string `json:"containerd"` // Containerd16 (default) or Containerd24
+	Kubelet    string `json:"kubelet"`    // Kubelet134 (default) or Kubelet131
+	BasePort   int    `json:"basePort"`   // 0: free ports
+	// SmallDiskMiB puts containerd's root on an ext4 of that size, so that a large image fills it.
+	SmallDiskMiB int `json:"smallDiskMiB,omitempty"`
+	// KubeletConfig overrides fields of the kubelet's configuration, e.g. {"registryPullQPS": 1}.
+	KubeletConfig map[string]any `json:"kubeletConfig,omitempty"`
+	// Outlive keeps the node when the process that started it ends. Without it, the next Start or Sweep of any
+	// process takes down what an ended test left.
+	Outlive bool `json:"outlive"`
+	// Out gets progress; nil is silence.
+	Out io.Writer `json:"-"`
+}
+
+// Demo is the node of `make demo`.
+func Demo(out io.Writer) Options {
+	return Options{Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out}
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.NodeName == "" {
+		o.NodeName = "demo-node"
+	}
+	if o.Containerd == "" {
+		o.Containerd = Containerd16
+	}
+	if o.Kubelet == "" {
+		o.Kubelet = Kubelet134
+	}
+	if o.Containerd != Containerd16 && o.Containerd != Containerd24 {
+		return o, fmt.Errorf("containerd %q is not known\nchoose %s or %s", o.Containerd, Containerd16, Containerd24)
+	}
+	if o.Kubelet != Kubelet134 && o.Kubelet != Kubelet131 {
+		return o, fmt.Errorf("kubelet %q is not known\nchoose %s or %s", o.Kubelet, Kubelet134, Kubelet131)
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Dir != "" {
+		dir, err := filepath.Abs(o.Dir)
+		if err != nil {
+			return o, err
+		}
+		// A socket's address holds 108 bytes, and some of them are the name's.
+		if len(dir) > 60 {
+			return o, fmt.Errorf("%s is too long for a directory with unix sockets in it\nchoose one of at most 60 bytes", dir)
+		}
+		o.Dir = dir
+	} else {
+		// Not os.TempDir or t.TempDir: the paths of unix sockets below it must stay under 108 bytes.
+		dir, err := os.MkdirTemp("/tmp", testDirPrefix)
+		if err != nil {
+			return o, err
+		}
+		o.Dir = dir
+	}
+	return o, nil
+}
+
+const testDirPrefix = "pullwatch-test-"
+
+// portNames are the ports of a node; with a base port they follow it in this order.
+var portNames = []string{
+	"registry", "private", "apiserver", "etcd", "etcd-peer", "kubelet", "kubelet-healthz", "containerd-metrics", "faults",
+	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned",
+	"refused", "proxy", "agent",
+}
+
+// faultNames are the ports that the faults program serves.
+var faultNames = []string{
+	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned", "refused",
+}
+
+// choosePorts gives each port name a number that is free now.
+func choosePorts(base int) (map[string]int, error) {
+	ports := map[string]int{}
+	if base != 0 {
+		for i, name := range portNames {
+			l, err := net.Listen("tcp", loopback(base+i))
+			if err != nil {
+				return nil, fmt.Errorf("port %d for %s is taken\nstop what listens there (ss -ltnp) or choose another base port", base+i, name)
+			}
+			_ = l.Close()
+			ports[name] = base + i
+		}
+		return ports, nil
+	}
+	// Below 32768 no outgoing connection of some other process takes the port between this check and its use.
+	for i := 0; len(ports) < len(portNames); i++ {
+		p := 20000 + (os.Getpid()*31+i*7+int(time.Now().UnixNano()/1000))%12000
+		if i > 10000 {
+			return nil, fmt.Errorf("no free ports on loopback between 20000 and 32000")
+		}
+		taken := p >= demoBasePort && p < demoBasePort+len(portNames)
+		for _, q := range ports {
+			taken = taken || p == q
+		}
+		l, err := net.Listen("tcp", loopback(p))
+		if taken || err != nil {
+			if err == nil {
+				_ = l.Close()
+			}
+			continue
+		}
+		_ = l.Close()
+		ports[portNames[len(ports)]] = p
+	}
+	return ports, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

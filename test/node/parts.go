@@ -1,0 +1,264 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// Releases that are compiled, since no Debian package brings them.
+const (
+	kubernetes134 = "1.34.4"
+	kubernetes131 = "1.31.0"
+	containerd24  = "2.4.2"
+)
+
+// Parts are the programs of a node, as paths.
+type Parts struct {
+	Etcd          string `json:"etcd"`
+	APIServer     string `json:"apiserver"`
+	Kubelet       string `json:"kubelet"`
+	Containerd    string `json:"containerd"`
+	ContainerdDir string `json:"containerdDir,omitempty"` // holds the shim, when compiled
+	Registry      string `json:"registry"`
+	Payload       string `json:"payload"`
+	Faults        string `json:"faults"`
+}
+
+// EnsureParts finds, installs or compiles what the options ask for. Only the first call on a machine takes long.
+func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
+	var parts Parts
+	if err := ensureDebian(ctx, p); err != nil {
+		return parts, err
+	}
+	b, err := newBuilder(p)
+	if err != nil {
+		return parts, err
+	}
+	defer b.close()
+	for _, find := range []struct {
+		name string
+		to   *string
+	}{{"etcd", &parts.Etcd}, {"docker-registry", &parts.Registry}, {"/usr/bin/containerd", &parts.Containerd}} {
+		if *find.to, err = findProgram(find.name); err != nil {
+			return parts, err
+		}
+	}
+	if parts.Payload, err = b.small(ctx, "payload"); err != nil {
+		return parts, err
+	}
+	if parts.Faults, err = b.small(ctx, "faults"); err != nil {
+		return parts, err
+	}
+	if parts.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil {
+		return parts, err
+	}
+	if parts.Kubelet, err = b.kubelet(ctx, o.Kubelet); err != nil {
+		return parts, err
+	}
+	if o.Containerd == Containerd24 {
+		if parts.ContainerdDir, err = b.containerd(ctx); err != nil {
+			return parts, err
+		}
+		parts.Containerd = filepath.Join(parts.ContainerdDir, "containerd")
+	}
+	return parts, nil
+}
+
+// EnsureKubelet finds or compiles one kubelet.
+func EnsureKubelet(ctx context.Context, version string, p *Progress) (string, error) {
+	b, err := newBuilder(p)
+	if err != nil {
+		return "", err
+	}
+	defer b.close()
+	return b.kubelet(ctx, version)
+}
+
+// CacheDir is where compiled programs are kept: PULLWATCH_CACHE, else the user's cache directory.
+func CacheDir() (string, error) {
+	if dir := os.Getenv("PULLWATCH_CACHE"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%w\nset PULLWATCH_CACHE to a directory for compiled programs", err)
+	}
+	return filepath.Join(dir, "pullwatch"), nil
+}
+
+// builder compiles into the cache, one program at a time on this machine.
+type builder struct {
+	progress *Progress
+	source   string // the directory of this module
+	bin      string
+	lock     *os.File
+	goTool   string
+	goVer    string
+}
+
+func newBuilder(p *Progress) (*builder, error) {
+	source, err := sourceDir()
+	if err != nil {
+		return nil, err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{progress: p, source: source, bin: filepath.Join(cache, "bin")}
+	if b.goTool, err = exec.LookPath("go"); err != nil {
+		return nil, errors.New("the Go toolchain is missing, and with it Kubernetes cannot be compiled\ninstall Go 1.26 or newer and put it into PATH")
+	}
+	ver, err := exec.Command(b.goTool, "env", "GOVERSION").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	b.goVer = strings.TrimSpace(string(ver))
+	if err := os.MkdirAll(b.bin, 0o755); err != nil {
+		return nil, err
+	}
+	// Two nodes that come up at once must not compile the same thing twice.
+	if b.lock, err = os.OpenFile(filepath.Join(b.bin, ".lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return nil, err
+	}
+	if syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		p.Say("waiting for another process that compiles parts of the node")
+		if err := syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *builder) close() { _ = b.lock.Close() }
+
+// sourceDir is this module's directory: the go.mod files of Kubernetes lie in it, and go:embed does not take
+// what belongs to another module.
+func sourceDir() (string, error) {
+	var tried []string
+	if dir := os.Getenv("PULLWATCH_NODE_SOURCE"); dir != "" {
+		tried = append(tried, dir)
+	}
+	if _, file, _, ok := runtime.Caller(0); ok {
+		tried = append(tried, filepath.Dir(file))
+	}
+	if wd, err := os.Getwd(); err == nil {
+		for dir := wd; ; dir = filepath.Dir(dir) {
+			tried = append(tried, filepath.Join(dir, "test", "node"))
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	for _, dir := range tried {
+		if _, err := os.Stat(filepath.Join(dir, "kube", "v1.34", "go.mod")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("the sources of test/node were not found\nrun from within the repository, or set PULLWATCH_NODE_SOURCE to its test/node")
+}
+
+// key names a build by everything that decides what comes out of it.
+func (b *builder) key(files []string, flags ...string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, b.goVer, runtime.GOARCH, flags)
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%d\n%s", len(raw), raw)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))[:12], nil
+}
+
+// build runs the go command unless dir is there already. run gets the directory to fill.
+func (b *builder) build(dir, what, hint string, run func(tmp string) error) (string, error) {
+	dir = filepath.Join(b.bin, dir)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if hint != "" {
+		hint = " (" + hint + ")"
+	}
+	tmp := dir + ".new"
+	if err := os.RemoveAll(tmp); err != nil {
+		return "", err
+	}
+	if err := b.progress.During("compiling "+what, hint, func() error { return run(tmp) }); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(tmp, dir)
+}
+
+func (b *builder) run(ctx context.Context, dir string, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, b.goTool, args...)
+	cmd.Dir = dir
+	// Static programs: the payload stands alone in its image, and the rest runs whatever libc there is.
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off"), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s in %s: %w\n%s", strings.Join(args, " "), dir, err, lastLines(string(out), 12))
+	}
+	return nil
+}
+
+// small builds a program of this module.
+func (b *builder) small(ctx context.Context, name string) (string, error) {
+	flags := []string{"-trimpath", "-ldflags", "-s -w"}
+	key, err := b.key([]string{filepath.Join(b.source, name, "main.go")}, flags...)
+	if err != nil {
+		return "", err
+	}
+	dir, err := b.build(name+"-"+key, name, "", func(tmp string) error {
+		args := append(append([]string{"build"}, flags...), "-o", filepath.Join(tmp, name), "./"+name)
+		return b.run(ctx, b.source, nil, args...)
+	})
+	return filepath.Join(dir, name), err
+}
+
+func (b *builder) kubelet(ctx context.Context, version string) (string, error) {
+	if version == Kubelet131 {
+		return b.kubernetes(ctx, kubernetes131, "kubelet", "about 4 minutes on 2 cores, once")
+	}
+	return b.kubernetes(ctx, kubernetes134, "kubelet", "about 3 minutes on 2 cores, once")
+}
+
+// kubernetes builds one program of a release from its module under kube/.
+func (b *builder) kubernetes(ctx context.Context, release, name, hint string) (string, error) {
+	v := strings.Split(release, ".")
+	mod := filepath.Join(b.source, "kube", "v"+v[0]+"."+v[1])
+	// Without its version the program says v0.0.0-master, which clients refuse to parse.
+	const pkg = "k8s.io/component-base/version"
+	flags := []string{"-trimpath", "-ldflags", fmt.Sprintf("-s -w -X %s.gitVersion=v%s -X %s.gitMajor=%s -X %s.gitMinor=%s", pkg, release, pkg, v[0], pkg, v[1])}
+	key, err := b.key([]string{filepath.Join(mod, "go.mod"), filepath.Join(mod, "go.sum")}, flags...)
+	if err != nil {
+		return "", err
+	}
+	dir, err := b.build(name+"-"+release+"-"+key, name+" "+release, hint, func(tmp string) error {
+		args := append(append([]string{"build"}, flags...), "-o", filepath.Join(tmp, name), "k8s.io/kubernetes/cmd/"+name)
+		return b.run(ctx, mod, nil, args...)
+	})
+	return filepath.Join(dir, name), err
+}
+
+// containerd builds containerd and its shim, which must be found under its own name.
+func (b *builder) containerd(ctx context.Context) (string, error) {
+	flags := []string{"-trimpath", "-ldflags", "-s -w"}
+	key, err := b.key(nil, append(flags, containerd24)...)
+	if err != nil {
+		return "", err
+	}
+	return b.build("containerd-"+containerd24+"-"+key, "containerd "+containerd24, "1 to 9 minutes on 2 cores, once", func(tmp string) error {
+		const pkg = "github.com/containerd/containerd/v2/cmd/"
+		args := append(append([]string{"install"}, flags...), pkg+"containerd@v"+containerd24, pkg+"containerd-shim-runc-v2@v"+containerd24)
+		return b.run(ctx, b.bin, []string{"GOBIN=" + tmp}, args...)
+	})
+}
