@@ -53,7 +53,7 @@ test: unit ## unit tests, then tests against a real containerd and registry from
 
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
-	@cd test/node && $(GO) test -count=1 -timeout 40m -v ./e2e/...
+	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/...
 
 .PHONY: demo
 demo: build ## a whole node of its own with broken pods and the agent, to look around in (needs root)

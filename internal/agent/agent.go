@@ -70,8 +70,8 @@ const (
 // The rate at which events of pods are asked for, in all: a node with a hundred failing pods is told of within a minute and the API
 // server hardly notices.
 const (
-	eventRate  = 2 // a second
-	eventBurst = 10
+	eventRate  = 5 // a second
+	eventBurst = 20
 )
 
 // New prepares an agent.

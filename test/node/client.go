@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
 )
 
 // Client talks to the API server as Admin.
@@ -34,17 +38,26 @@ func (n *Node) Client() kubernetes.Interface {
 	return n.client
 }
 
-// agentRules are what the agent may do: see its manifests for why.
-var agentRules = []rbacv1.PolicyRule{
-	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list", "create", "patch"}},
-	{APIGroups: []string{""}, Resources: []string{"nodes/status"}, Verbs: []string{"patch"}},
-}
-
-// grantAgent gives AgentUser its rights.
+// grantAgent gives AgentUser the rights of the manifests, and no others: what they lack shows in the tests.
 func (n *Node) grantAgent(ctx context.Context) error {
-	return n.Grant(ctx, agentRules)
+	source, err := sourceDir()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(source, "..", "..", "manifests", "base", "rbac.yaml"))
+	if err != nil {
+		return err
+	}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			return fmt.Errorf("manifests/base/rbac.yaml: %w", err)
+		}
+		if role.Kind == "ClusterRole" {
+			return n.Grant(ctx, role.Rules)
+		}
+	}
+	return errors.New("manifests/base/rbac.yaml holds no ClusterRole")
 }
 
 // Grant replaces the rights of AgentUser; without rules it may do nothing.

@@ -108,7 +108,7 @@ func (n *Node) up(ctx context.Context) error {
 		}
 	}
 	var g errgroup.Group
-	for _, part := range PartNames {
+	for _, part := range n.Options.parts() {
 		if part == PartKubelet {
 			continue // it wants the others first
 		}
@@ -131,6 +131,9 @@ func (n *Node) up(ctx context.Context) error {
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if n.Options.RuntimeOnly {
+		return nil
 	}
 	if err := n.grantAgent(ctx); err != nil {
 		return err
@@ -212,7 +215,7 @@ func (n *Node) command(part string) command {
 // Running says which parts run, by name.
 func (n *Node) Running() map[string]bool {
 	m := map[string]bool{}
-	for _, part := range PartNames {
+	for _, part := range n.Options.parts() {
 		p, ok := n.pids.get(part)
 		m[part] = ok && p.alive()
 	}

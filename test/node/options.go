@@ -31,6 +31,8 @@ type Options struct {
 	Containerd string `json:"containerd"` // Containerd16 (default) or Containerd24
 	Kubelet    string `json:"kubelet"`    // Kubelet134 (default) or Kubelet131
 	BasePort   int    `json:"basePort"`   // 0: free ports
+	// RuntimeOnly leaves out everything of Kubernetes: containerd and the registries alone, in a second or two.
+	RuntimeOnly bool `json:"runtimeOnly,omitempty"`
 	// SmallDiskMiB puts containerd's root on an ext4 of that size, so that a large image fills it.
 	SmallDiskMiB int `json:"smallDiskMiB,omitempty"`
 	// KubeletConfig overrides fields of the kubelet's configuration, e.g. {"registryPullQPS": 1}.
@@ -45,6 +47,14 @@ type Options struct {
 // Demo is the node of `make demo`.
 func Demo(out io.Writer) Options {
 	return Options{Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out}
+}
+
+// parts are the processes that the node consists of, in the order of PartNames.
+func (o Options) parts() []string {
+	if o.RuntimeOnly {
+		return []string{PartRegistry, PartPrivate, PartFaults, PartContainerd}
+	}
+	return PartNames
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -57,11 +57,10 @@ func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 	if parts.Faults, err = b.small(ctx, "faults"); err != nil {
 		return parts, err
 	}
-	if parts.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil {
-		return parts, err
-	}
-	if parts.Kubelet, err = b.kubelet(ctx, o.Kubelet); err != nil {
-		return parts, err
+	if !o.RuntimeOnly {
+		if err := parts.ensureKubernetes(ctx, b, o); err != nil {
+			return parts, err
+		}
 	}
 	if o.Containerd == Containerd24 {
 		if parts.ContainerdDir, err = b.containerd(ctx); err != nil {
@@ -70,6 +69,14 @@ func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 		parts.Containerd = filepath.Join(parts.ContainerdDir, "containerd")
 	}
 	return parts, nil
+}
+
+func (p *Parts) ensureKubernetes(ctx context.Context, b *builder, o Options) (err error) {
+	if p.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil {
+		return err
+	}
+	p.Kubelet, err = b.kubelet(ctx, o.Kubelet)
+	return err
 }
 
 // EnsureKubelet finds or compiles one kubelet.

@@ -30,16 +30,21 @@ All take --dir DIR (default ` + node.DemoDir + `).
 // errUsage is a wrong use: exit 2.
 var errUsage = errors.New("see: node help")
 
-func main() {
+func main() { os.Exit(Main(os.Args[1:])) }
+
+// Main runs the command and returns its exit code.
+func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "node:", err)
-		if errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp) {
-			os.Exit(2)
-		}
-		os.Exit(1)
+	err := run(ctx, args)
+	if err == nil {
+		return 0
 	}
+	fmt.Fprintln(os.Stderr, "node:", err)
+	if errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp) {
+		return 2
+	}
+	return 1
 }
 
 // flags of all commands.
