@@ -45,7 +45,7 @@ func (s *settings) global(f *pflag.FlagSet) {
 	f.BoolVarP(&s.debug, "debug", "D", false, "log more")
 	f.StringVar(&s.file, "pullwatch-config", "", "Pullwatch's own configuration file (default "+defaultFile+" where it exists)")
 	f.StringVar(&s.socket, "socket", defaultSocket, "unix socket between the agent and the other commands; empty is none")
-	f.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server (default KUBECONFIG, then the pod's service account, then ~/.kube/config)")
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server (default KUBECONFIG, then ~/.kube/config, then the pod's service account)")
 	f.StringVar(&s.nodeName, "node-name", "", "name of this node in the cluster (NODE_NAME; default the host's name)")
 	f.BoolVar(&s.noKube, "no-kube", false, "do without an API server")
 }

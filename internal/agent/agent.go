@@ -141,6 +141,9 @@ func (a *Agent) streamChanged(resource string, s kube.StreamState) {
 	a.metrics.SetStream(resource, s.Err == nil && s.Synced)
 	switch {
 	case s.Err != nil:
+		if kube.Unreadable(s.Err) {
+			a.metrics.CountBadInput("apiserver")
+		}
 		a.log.Warn("stream of the API server lost", "resource", resource, "error", s.Err, "hint", hint(s.Err))
 	case s.Synced:
 		a.log.Info("stream of the API server followed", "resource", resource)
@@ -223,6 +226,9 @@ func (a *Agent) askEvents(ctx context.Context, k *kube.Client) {
 			events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.UID)
 			if err != nil {
 				a.metrics.CountEventLookup("error")
+				if kube.Unreadable(err) {
+					a.metrics.CountBadInput("apiserver")
+				}
 				a.log.Debug("events not read", "namespace", ask.Namespace, "pod", ask.Name, "error", err)
 				a.tracker.Unanswered(ask.UID)
 				continue

@@ -32,7 +32,7 @@ const maxEvents = 100
 
 // Config says where the API server is and which node this is.
 type Config struct {
-	// Kubeconfig is a file; empty means KUBECONFIG, then the pod's own service account, then ~/.kube/config.
+	// Kubeconfig is a file; empty means KUBECONFIG, then ~/.kube/config, then the pod's own service account.
 	Kubeconfig string
 	NodeName   string
 	UserAgent  string
@@ -71,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 }
 
 // ErrNoConfig says that nothing tells where an API server is.
-var ErrNoConfig = errors.New("no API server configured: no --kubeconfig, no KUBECONFIG, not in a pod, no ~/.kube/config")
+var ErrNoConfig = errors.New("nothing names an API server (looked at --kubeconfig, KUBECONFIG, ~/.kube/config and a pod's service account)")
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -100,22 +100,20 @@ func (c *Client) NodeName() string { return c.nodeName }
 func (c *Client) Node(ctx context.Context) (Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var node corev1.Node
 	// resourceVersion 0 is answered from the API server's cache, without a round to etcd.
-	err := c.rest.Get().Resource("nodes").Name(c.nodeName).Param("resourceVersion", "0").Do(ctx).Into(&node)
+	node, err := get[*corev1.Node](ctx, c.rest.Get().Resource("nodes").Name(c.nodeName).Param("resourceVersion", "0"))
 	if err != nil {
 		return Node{}, c.explain("get node "+c.nodeName, err)
 	}
-	return reduceNode(&node), nil
+	return reduceNode(node), nil
 }
 
 // Pods asks once for this node's pods.
 func (c *Client) Pods(ctx context.Context) ([]Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var list corev1.PodList
-	err := c.rest.Get().Resource("pods").Param("resourceVersion", "0").
-		Param("fieldSelector", c.podSelector().String()).Do(ctx).Into(&list)
+	list, err := get[*corev1.PodList](ctx, c.rest.Get().Resource("pods").Param("resourceVersion", "0").
+		Param("fieldSelector", c.podSelector().String()))
 	if err != nil {
 		return nil, c.explain("list pods of node "+c.nodeName, err)
 	}
@@ -130,14 +128,13 @@ func (c *Client) Pods(ctx context.Context) ([]Pod, error) {
 func (c *Client) PodEvents(ctx context.Context, namespace, name, uid string) ([]Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var list corev1.EventList
-	err := c.rest.Get().Namespace(namespace).Resource("events").
+	list, err := get[*corev1.EventList](ctx, c.rest.Get().Namespace(namespace).Resource("events").
 		VersionedParams(&metav1.ListOptions{
 			FieldSelector: fields.AndSelectors(
 				fields.OneTermEqualSelector("involvedObject.name", name),
 				fields.OneTermEqualSelector("involvedObject.uid", uid)).String(),
 			Limit: maxEvents,
-		}, metav1.ParameterCodec).Do(ctx).Into(&list)
+		}, metav1.ParameterCodec))
 	if err != nil {
 		return nil, c.explain("list events of pod "+namespace+"/"+name, err)
 	}
@@ -146,6 +143,20 @@ func (c *Client) PodEvents(ctx context.Context, namespace, name, uid string) ([]
 		events[i] = reduceEvent(&list.Items[i])
 	}
 	return events, nil
+}
+
+// get does a request whose answer is to be of one kind.
+func get[T runtime.Object](ctx context.Context, r *rest.Request) (T, error) {
+	var none T
+	answer, err := r.Do(ctx).Get()
+	if err != nil {
+		return none, err
+	}
+	object, ok := answer.(T)
+	if !ok {
+		return none, fmt.Errorf("answered with a %T", answer)
+	}
+	return object, nil
 }
 
 func (c *Client) podSelector() fields.Selector {
@@ -181,6 +192,17 @@ func (e *Error) Hint() string {
 	return "Check that the API server runs and that this node reaches it; --no-kube does without."
 }
 
+// Unreadable tells an error of an answer that was none of the API: neither the API server's refusal nor the network's.
+func Unreadable(err error) bool {
+	var ours *Error
+	if !errors.As(err, &ours) {
+		return false
+	}
+	var status apierrors.APIStatus
+	var transport *url.Error
+	return !errors.As(ours.Err, &status) && !errors.As(ours.Err, &transport) && !errors.Is(ours.Err, context.DeadlineExceeded)
+}
+
 func (c *Client) explain(op string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -195,7 +217,7 @@ func message(err error) string {
 		err = u.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer in " + callTimeout.String()
+		return "no answer in time"
 	}
 	return strings.ReplaceAll(err.Error(), "\n", " ")
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -206,8 +207,13 @@ func reduceEvent(e *corev1.Event) Event {
 
 // bounded cuts a text to maxMessage bytes and replaces what is no UTF-8.
 func bounded(text string) string {
-	if len(text) > maxMessage {
-		return strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	valid := strings.ToValidUTF8(text[:min(len(text), maxMessage+utf8.UTFMax)], "\uFFFD")
+	if len(valid) <= maxMessage {
+		return valid
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	cut := maxMessage
+	for !utf8.RuneStart(valid[cut]) {
+		cut--
+	}
+	return valid[:cut] + "…"
 }

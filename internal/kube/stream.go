@@ -2,10 +2,12 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,7 +101,9 @@ func (c *Client) stream(resource string, selector fields.Selector, object runtim
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			w, err := request(&options).Watch(ctx)
-			s.note("watch", err)
+			if options.SendInitialEvents == nil || !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) { // a list comes next
+				s.note("watch", err)
+			}
 			return w, err
 		},
 	}
@@ -109,6 +113,9 @@ func (c *Client) stream(resource string, selector fields.Selector, object runtim
 }
 
 func (s *Stream) note(op string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // a stop, or a watch that was given up: neither says anything of the API server
+	}
 	old := s.State()
 	next := old
 	if next.Err = s.explain(op+" "+s.name, err); err == nil && old.Err == nil {

@@ -1,6 +1,7 @@
 package pulls
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,8 @@ func (p *trackedPod) plan(now time.Time) {
 		case f.Kind == kube.KindSandbox:
 		case f.Cause == cause.Unknown:
 			want(later(again, now))
+		case f.Cause == cause.SecretMissing:
+			want(later(again, p.ask.last.Add(askMost)))
 		case f.asked:
 		case f.SinceFrom != Observed, f.Cause == cause.Unauthorized, f.Cause == cause.AccessDenied:
 			want(later(again, now.Add(settle)))
@@ -108,8 +111,10 @@ func (t *Tracker) Answer(uid string, events []kube.Event) {
 		if p == nil {
 			return nil
 		}
+		p.secret = ""
 		for i := range events {
-			if e := &events[i]; e.Reason == "FailedToRetrieveImagePullSecret" {
+			// The kubelet says it again at each try, at most five minutes apart; an old one tells of a secret that is there by now.
+			if e := &events[i]; e.Reason == "FailedToRetrieveImagePullSecret" && t.now().Sub(e.Last) < backoffForgets {
 				p.secret = e.Message
 			}
 		}
@@ -118,6 +123,9 @@ func (t *Tracker) Answer(uid string, events []kube.Event) {
 				continue
 			}
 			before := f.Cause
+			if f.Cause == cause.SecretMissing && p.secret == "" {
+				f.setCause(cause.Classify(f.Reason, f.seen, f.Image), f.seen)
+			}
 			p.learn(at, f, events)
 			p.refine(f)
 			if f.Cause != before {
@@ -144,8 +152,7 @@ func (p *trackedPod) learn(at slot, f *Failure, events []kube.Event) {
 	count := 0
 	for i := range events {
 		e := &events[i]
-		if e.Reason != "Failed" || !ofSlot(e.FieldPath, at, f.Kind) || !strings.HasPrefix(e.Message, "Failed to pull image ") ||
-			!strings.Contains(e.Message, f.Image) {
+		if e.Reason != "Failed" || !ofSlot(e.FieldPath, at, f.Kind) || !strings.HasPrefix(e.Message, "Failed to pull image "+strconv.Quote(f.Image)+":") {
 			continue
 		}
 		count += e.Count
@@ -182,7 +189,11 @@ func ofSlot(path string, at slot, kind kube.Kind) bool {
 // answerSandbox reads why the pod has no sandbox. Only an image that cannot be pulled is a pull failure.
 func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 	var latest *kube.Event
+	var pulling time.Time
 	for i := range events {
+		if e := &events[i]; e.Reason == "Pulling" && e.Last.After(pulling) {
+			pulling = e.Last // a container's image is pulled into a pod that has its sandbox
+		}
 		if e := &events[i]; e.Reason == "FailedCreatePodSandBox" && (latest == nil || !e.Last.Before(latest.Last)) {
 			latest = e
 		}
@@ -190,7 +201,7 @@ func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 	at := slot{"", kube.KindSandbox}
 	f := p.failing[at]
 	v := cause.Verdict{}
-	if latest != nil && p.stuck() {
+	if latest != nil && p.stuck() && !pulling.After(latest.Last) {
 		v = cause.Classify(latest.Reason, latest.Message, "")
 	}
 	switch {

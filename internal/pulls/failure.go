@@ -55,8 +55,9 @@ type Failure struct {
 
 	PodUID string `json:"podUID"`
 
-	seen  string // the latest message as the kubelet wrote it, to tell a new attempt by
-	asked bool   // its pod's events were asked for since it began
+	seen   string // the latest message as the kubelet wrote it, to tell a new attempt by
+	trying bool   // the kubelet showed no error since
+	asked  bool   // its pod's events were asked for since it began
 }
 
 // setCause gives the failure what a text said.
@@ -87,6 +88,8 @@ func Sort(failures []Failure) {
 const (
 	backoffFirst = 10 * time.Second
 	backoffMost  = 5 * time.Minute
+	// backoffForgets is after what time without a failure the kubelet begins anew.
+	backoffForgets = 2 * backoffMost
 )
 
 // backoffAfter is how long the kubelet waits after the n-th failed attempt.

@@ -45,6 +45,7 @@ type trackedPod struct {
 	failing map[slot]*Failure
 	retries map[string]*retry // by image: the kubelet's back-off is per pod and image
 	fresh   bool              // this agent saw it arrive
+	stale   map[slot]bool     // whose status is still that of the image before
 	secret  string            // what the kubelet says of a pull secret that it could not read
 	ask     asking
 }
@@ -150,36 +151,55 @@ func (t *Tracker) observe(seen kube.Pod, fresh bool) (changes []Change) {
 		p = &trackedPod{failing: make(map[slot]*Failure), fresh: fresh}
 		t.pods[seen.UID] = p
 	}
-	before := p.Pod
+	p.stale = p.stillStale(seen)
 	p.Pod = seen
 	slots := make(map[slot]bool, len(seen.Containers)+1)
 	for i := range seen.Containers {
 		c := &seen.Containers[i]
 		at := slot{c.Name, c.Kind}
 		slots[at] = true
-		changes = append(changes, t.observeContainer(p, at, c, stale(before, c), fresh)...)
+		changes = append(changes, t.observeContainer(p, at, c, p.stale[at], fresh)...)
 	}
 	sandbox := slot{"", kube.KindSandbox}
-	slots[sandbox] = !seen.HasSandbox && !seen.Finished
+	slots[sandbox] = p.stuck()
 	for at, f := range p.failing {
 		if !slots[at] {
 			delete(p.failing, at)
 			changes = append(changes, Change{What: Ended, Failure: *f})
 		}
 	}
+	p.forgetRetries()
 	p.plan(t.now())
 	return changes
 }
 
-// stale tells whether a container's status is still that of the image it had before its pod was changed: the same text under a new name.
-func stale(before kube.Pod, c *kube.Container) bool {
-	for i := range before.Containers {
-		b := &before.Containers[i]
-		if b.Name == c.Name && b.Kind == c.Kind {
-			return b.Image != c.Image && b.State == c.State && b.Reason == c.Reason && b.Message == c.Message
+// forgetRetries drops what was known of images that the pod no longer names.
+func (p *trackedPod) forgetRetries() {
+	for image := range p.retries {
+		if !slices.ContainsFunc(p.Containers, func(c kube.Container) bool { return c.Image == image || slices.Contains(c.Volumes, image) }) {
+			delete(p.retries, image)
 		}
 	}
-	return false
+}
+
+// stillStale tells which containers' status is still that of the image they had before the pod was changed: the same text under a new
+// name, until the kubelet writes another.
+func (p *trackedPod) stillStale(seen kube.Pod) map[slot]bool {
+	var is map[slot]bool
+	for i := range seen.Containers {
+		c := &seen.Containers[i]
+		for j := range p.Containers {
+			b, at := &p.Containers[j], slot{c.Name, c.Kind}
+			if b.Name == c.Name && b.Kind == c.Kind && b.State == c.State && b.Reason == c.Reason && b.Message == c.Message &&
+				(b.Image != c.Image || p.stale[at]) {
+				if is == nil {
+					is = make(map[slot]bool)
+				}
+				is[at] = true
+			}
+		}
+	}
+	return is
 }
 
 func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, stale, fresh bool) (changes []Change) {
@@ -204,6 +224,9 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	v := cause.Classify(c.Reason, c.Message, image)
 	switch {
 	case starting(c.Reason):
+		if f != nil {
+			f.trying = true // what comes next is another attempt, though its text be the same
+		}
 		return changes // a retry under way, or the very beginning: neither proves anything
 	case v.Cause == cause.None:
 		end() // it waits for something that comes after the image
@@ -229,8 +252,8 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 		p.tried(f, attempt, fresh, now)
 		return append(changes, Change{What: Began, Failure: *f, Fresh: fresh})
 	}
-	again := attempt && (f.Reason != c.Reason || f.seen != c.Message)
-	f.Reason, f.seen = c.Reason, c.Message
+	again := attempt && (f.trying || f.Reason != c.Reason || f.seen != c.Message)
+	f.Reason, f.seen, f.trying = c.Reason, c.Message, false
 	// A bare back-off says nothing new; one with the last error inside may tell of an attempt that was never seen.
 	if before := f.Cause; again || v.Cause != cause.Unknown && v.Cause != before {
 		f.setCause(v, c.Message)
@@ -253,12 +276,16 @@ func starting(reason string) bool {
 
 // waitsFor tells which image a waiting container's text is about: its own, or that of an image volume which it mounts.
 func waitsFor(c *kube.Container) (kube.Kind, string) {
+	kind, image, length := c.Kind, c.Image, 0
+	if strings.Contains(c.Message, c.Image) {
+		length = len(c.Image)
+	}
 	for _, ref := range c.Volumes {
-		if ref != c.Image && strings.Contains(c.Message, ref) {
-			return kube.KindVolume, ref
+		if len(ref) > length && strings.Contains(c.Message, ref) {
+			kind, image, length = kube.KindVolume, ref, len(ref)
 		}
 	}
-	return c.Kind, c.Image
+	return kind, image
 }
 
 // tried counts a failed attempt and works out when the kubelet may try again.
@@ -270,6 +297,9 @@ func (p *trackedPod) tried(f *Failure, attempt, seen bool, now time.Time) {
 		p.retries = make(map[string]*retry)
 	}
 	r := p.retries[f.Image]
+	if r != nil && !r.last.IsZero() && now.Sub(r.last) > backoffForgets {
+		r = nil
+	}
 	switch {
 	case r == nil && attempt && seen:
 		r = &retry{attempts: 1, from: Observed, last: now}
@@ -283,6 +313,11 @@ func (p *trackedPod) tried(f *Failure, attempt, seen bool, now time.Time) {
 	}
 	p.retries[f.Image] = r
 	f.schedule(r)
+	for _, other := range p.failing {
+		if other.Image == f.Image && backsOff(other) {
+			other.schedule(r)
+		}
+	}
 }
 
 // schedule tells of a failure what is known of its attempts.
@@ -299,5 +334,9 @@ func (f *Failure) schedule(r *retry) {
 
 // backsOff tells whether the kubelet will pull again by its back-off. It never tries an invalid name or a forbidden pull.
 func backsOff(f *Failure) bool {
-	return f.Kind != kube.KindSandbox && f.Cause != cause.InvalidReference && f.Cause != cause.NotPresent
+	switch f.Reason {
+	case "InvalidImageName", "ErrImageNeverPull", "ImageInspectError":
+		return false
+	}
+	return f.Kind != kube.KindSandbox && !strings.Contains(f.Reason, " ")
 }

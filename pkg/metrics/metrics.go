@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -101,12 +102,12 @@ func New(o Options) *Metrics {
 		m.state.zero = append(m.state.zero, failingKey{c, c.Scope(), ""})
 	}
 	m.failures.WithLabelValues(cause.InvalidReference.String(), "")
-	for _, result := range [...]string{"ok", "error", "throttled"} {
+	for _, result := range [...]string{"ok", "error"} {
 		m.eventLookups.WithLabelValues(result)
 	}
 	m.badInput.WithLabelValues("runtime")
 	m.badInput.WithLabelValues("apiserver")
-	m.state.maxFailing = o.MaxFailing
+	m.state.maxFailing = max(o.MaxFailing, 0)
 
 	build := gauge("pullwatch_build_info", "Version of this agent; the value is always 1.", "version", "revision", "goversion")
 	build.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
@@ -137,6 +138,10 @@ func (m *Metrics) SetEstablished(registries []string) { m.registries.establish(r
 
 // SetFailing tells every container that fails now.
 func (m *Metrics) SetFailing(failing []Failing) {
+	for i := range failing {
+		m.registries.keep(failing[i].Registry)
+	}
+	m.expire()
 	labelled := make([]Failing, 0, len(failing))
 	seen := make(map[Failing]bool, len(failing))
 	for _, f := range failing {
@@ -146,13 +151,17 @@ func (m *Metrics) SetFailing(failing []Failing) {
 		}
 		// Labels cut short may meet; two equal series would fail the whole scrape.
 		identity := f
-		identity.Since = time.Time{}
+		identity.Since, identity.Scope = time.Time{}, ""
 		if !seen[identity] {
 			seen[identity] = true
 			labelled = append(labelled, f)
 		}
 	}
 	m.state.set(func(s *values) { s.failing = labelled })
+}
+
+// expire frees the slots of registries that nothing has failed with for long, and drops their series.
+func (m *Metrics) expire() {
 	for _, name := range m.registries.expire() {
 		m.failures.DeletePartialMatch(prometheus.Labels{"registry": name})
 		m.attempts.DeletePartialMatch(prometheus.Labels{"registry": name})
@@ -161,11 +170,13 @@ func (m *Metrics) SetFailing(failing []Failing) {
 
 // CountFailure counts a container that changed into a failed pull.
 func (m *Metrics) CountFailure(c cause.Cause, registry string) {
+	m.expire()
 	m.failures.WithLabelValues(c.String(), m.registries.count(registry)).Inc()
 }
 
 // CountAttempt counts a failed attempt.
 func (m *Metrics) CountAttempt(c cause.Cause, registry string) {
+	m.expire()
 	m.attempts.WithLabelValues(c.String(), m.registries.count(registry)).Inc()
 }
 
@@ -190,7 +201,7 @@ func (m *Metrics) SetStream(resource string, up bool) {
 	m.streamUp.WithLabelValues(resource).Set(number(up))
 }
 
-// CountEventLookup counts a question for one pod's events: "ok", "error" or "throttled".
+// CountEventLookup counts a question for one pod's events: "ok" or "error".
 func (m *Metrics) CountEventLookup(result string) { m.eventLookups.WithLabelValues(result).Inc() }
 
 // CountBadInput counts an answer that could not be read.
@@ -206,8 +217,13 @@ func number(yes bool) float64 {
 // Label makes any text a label value that every Prometheus accepts: valid UTF-8, no longer than 512 bytes.
 func Label(text string) string {
 	const longest = 512
-	if len(text) > longest {
-		text = text[:longest]
+	text = strings.ToValidUTF8(text[:min(len(text), longest+utf8.UTFMax)], "\uFFFD")
+	if len(text) <= longest {
+		return text
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	cut := longest
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
 }

@@ -40,12 +40,35 @@ func (r *registryLabels) clock() time.Time {
 func (r *registryLabels) establish(registries []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before := r.established
 	r.established = make(map[string]bool, len(registries))
 	for _, name := range registries[:min(len(registries), mostEstablished)] {
 		name = Label(name)
 		r.established[name] = true
 		delete(r.slots, name)
 	}
+	for name := range before {
+		if !r.established[name] { // its series stay for as long as those of any other
+			r.use(name)
+		}
+	}
+}
+
+// keep prolongs the slot of a registry that has one.
+func (r *registryLabels) keep(name string) {
+	name = Label(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.slots[name]; ok {
+		r.use(name)
+	}
+}
+
+func (r *registryLabels) use(name string) {
+	if r.slots == nil {
+		r.slots = make(map[string]time.Time)
+	}
+	r.slots[name] = r.clock()
 }
 
 // label is the value for a registry, and whether it is its own. Asking takes a slot where one is free.
@@ -59,10 +82,7 @@ func (r *registryLabels) label(name string) (value string, own bool) {
 	if _, ok := r.slots[name]; !ok && len(r.slots) >= r.max {
 		return other, false
 	}
-	if r.slots == nil {
-		r.slots = make(map[string]time.Time)
-	}
-	r.slots[name] = r.clock()
+	r.use(name)
 	return name, true
 }
 
