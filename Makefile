@@ -65,11 +65,11 @@ down: ## stop what `make demo` started
 
 .PHONY: bench
 bench: build ## measure the agent beside its peers; writes the tables of docs/BENCHMARKS.md (needs root)
-	@cd test/node && $(GO) run ./cmd/bench --agent $(CURDIR)/$(BIN)/pullwatch
+	@cd test/node && $(GO) run ./cmd/bench --agent $(CURDIR)/$(BIN)/pullwatch --page $(CURDIR)/docs/BENCHMARKS.md
 
 .PHONY: docs
 docs: ## write the pages that are made from the code
-	@$(GO) test ./pkg/cause ./cmd/agent -run TestDocs -update
+	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 s

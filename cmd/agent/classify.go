@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -163,60 +164,84 @@ type textFailure struct {
 	image string
 }
 
-// textFailures finds the failed pulls in a text: each line for itself, as events and states are printed; a cause that is known leaves out
-// the bare back-offs beside it. Where no line says anything, the text as a whole may.
+// textFailures finds the failed pulls in a text. A bare back-off beside a known cause of the same image says nothing.
 func textFailures(text string) (found []textFailure) {
-	seen := make(map[textFailure]bool)
 	known := make(map[string]bool) // images with a cause
-	reason := ""
-	for _, line := range strings.Split(text, "\n") {
-		trimmed := strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(trimmed, "Reason:"); ok { // the State of a container; its Message follows
-			reason = strings.TrimSpace(rest)
-			if v := cause.Classify(reason, "", ""); v.Cause == cause.Unknown || v.Cause == cause.None {
-				continue
-			}
-		}
-		message, of := trimmed, ""
-		if rest, ok := strings.CutPrefix(trimmed, "Message:"); ok {
-			message, of = strings.TrimSpace(rest), reason
-		} else if fields := strings.Fields(trimmed); len(fields) > 1 && (fields[0] == "Warning" || fields[0] == "Normal") {
-			of = fields[1]
-			// Type Reason Age From Message: the message starts behind the column From.
-			if i := strings.Index(trimmed, "  kubelet"); i >= 0 {
-				message = strings.TrimSpace(strings.TrimPrefix(strings.TrimLeft(trimmed[i:], " "), "kubelet"))
-			}
-		} else if strings.HasPrefix(trimmed, "Reason:") {
-			of = reason
-		}
-		v := cause.Classify(of, message, "")
+	for _, said := range statements(text) {
+		v := cause.Classify(said.reason, said.message, "")
 		if v.Cause == cause.None {
 			continue
 		}
-		f := textFailure{v, quotedImage(message)}
-		if !seen[f] {
-			seen[f] = true
+		f := textFailure{v, quotedImage(said.message)}
+		if !slices.Contains(found, f) {
 			found = append(found, f)
-			known[f.image] = known[f.image] || v.Cause != cause.Unknown
+		}
+		if v.Cause != cause.Unknown {
+			known[f.image], known[""] = true, true
 		}
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && !describes(text) {
 		if v := cause.Classify("", strings.Join(strings.Fields(text), " "), ""); v.Cause != cause.None {
 			return []textFailure{{v, quotedImage(text)}}
 		}
 	}
-	anyKnown := false
-	for _, is := range known {
-		anyKnown = anyKnown || is
-	}
-	kept := found[:0]
-	for _, f := range found {
-		if f.Cause == cause.Unknown && (known[f.image] || f.image == "" && anyKnown) {
-			continue
+	return slices.DeleteFunc(found, func(f textFailure) bool { return f.Cause == cause.Unknown && known[f.image] })
+}
+
+// statement is what a text says in one place.
+type statement struct{ reason, message string }
+
+// describes tells the output of "kubectl describe pod", of which only the states of waiting containers and the events speak of now: a
+// container's environment, arguments and last state may say anything.
+func describes(text string) bool {
+	has := func(label string) bool { return strings.HasPrefix(text, label) || strings.Contains(text, "\n"+label) }
+	return has("Events:") || has("Name:") && has("Containers:")
+}
+
+// statements takes a text apart: "kubectl describe pod" by its form, anything else line by line.
+func statements(text string) (said []statement) {
+	lines := strings.Split(text, "\n")
+	if !describes(text) {
+		for _, line := range lines {
+			if line = strings.TrimSpace(line); line != "" {
+				said = append(said, eventLine(line))
+			}
 		}
-		kept = append(kept, f)
+		return said
 	}
-	return kept
+	inEvents, waiting := false, false
+	for _, line := range lines {
+		label, value, labelled := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		switch {
+		case inEvents:
+			said = append(said, eventLine(strings.TrimSpace(line)))
+		case strings.HasPrefix(line, "Events:"):
+			inEvents = true
+		case labelled && label == "State":
+			waiting = value == "Waiting"
+		case waiting && labelled && label == "Reason":
+			said = append(said, statement{reason: value})
+		case waiting && labelled && label == "Message" && len(said) > 0:
+			said[len(said)-1].message = value
+		case labelled:
+			waiting = false
+		}
+	}
+	return said
+}
+
+// eventLine reads a line of the table of events: type, reason, age, who, message. Another line is a message.
+func eventLine(line string) statement {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || fields[0] != "Warning" && fields[0] != "Normal" {
+		return statement{message: line}
+	}
+	// Who it is from is a word of its own, behind an age that may have blanks in it ("3s (x2 over 18s)").
+	if _, message, ok := strings.Cut(line, " kubelet "); ok {
+		return statement{fields[1], strings.TrimSpace(message)}
+	}
+	return statement{fields[1], line}
 }
 
 // quotedImage is the image that a message of the kubelet names.

@@ -29,7 +29,7 @@ func configCommand(p *program) *cobra.Command {
 flag's name in upper case, or crictl's own variables), a file, or the default. With --example it prints a commented configuration file.
 
 Exit codes: 0; 2 a setting is wrong.`,
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -58,10 +58,10 @@ Exit codes: 0; 2 a setting is wrong.`,
 }
 
 // ownFlags are those of `pullwatch config` itself.
-var ownFlags = append([]string{"example"}, notInFile...)
+var ownFlags = append([]string{"example", "output"}, notInFile...)
 
 func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
-	found, err := cri.Discover(p.settings.criSettings())
+	found, err := p.settings.discover()
 	if err != nil && found.Runtime.Value == "" && cri.KindOf(err) != cri.Missing { // that no socket exists yet is no wrong setting
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 			s.Value, s.Source = found.Image.Value, cmp.Or(s.Source, found.Image.Source)
 		case f.Name == "runtime-endpoint", f.Name == "image-endpoint":
 			s.Source = "none found on this node yet"
-		case f.Name == "config" && s.Source == "" && found.FileName != "":
+		case f.Name == "config" && found.FileName != "":
 			s.Value = found.FileName
 		case f.Name == "timeout" && s.Source == "":
 			s.Value = cri.DefaultTimeout.String()
@@ -94,7 +94,7 @@ func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 }
 
 func (p *program) printExample(cmd *cobra.Command) (err error) {
-	_, err = fmt.Fprintf(p.stdout, "# Configuration of Pullwatch, read from %s or the file that --pullwatch-config names.\n"+
+	_, err = fmt.Fprintf(p.stdout, "# Configuration of Pullwatch, read from %s or the file that --config-file names.\n"+
 		"# A key is the name of a flag. Flags are stronger than the environment (%sNAME), and that is stronger than this file.\n",
 		defaultFile, environmentPrefix)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ In the table ~ marks what was estimated and + a count that may be higher. NEXT T
 itself looks every 10 seconds or so.
 
 Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wrong use.`,
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -83,6 +84,9 @@ func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
 			return nil, withHint(errors.New("the agent has not seen this node's pods yet: "+part.Error), "Check that the API server runs and that this node reaches it.")
 		case part.At.IsZero():
 			return nil, withHint(errors.New("the agent has not seen this node's pods yet"), "Try again in a few seconds.")
+		case part.Error != "" && len(part.Value) == 0:
+			return nil, withHint(fmt.Errorf("nothing failed at %s, and what fails since is not known: %s", part.At.Format(time.RFC3339), part.Error),
+				"Check that the API server runs and that this node reaches it.")
 		case part.Error != "":
 			answer.NotKnown = append(answer.NotKnown, fmt.Sprintf("what happened since %s: %s", part.At.Format(time.RFC3339), part.Error))
 		}
@@ -103,10 +107,13 @@ func (p *program) snapshot(ctx context.Context) (*agent.Snapshot, error) {
 		return nil, fmt.Errorf("%w: --socket is empty", agent.ErrNoAgent)
 	}
 	s, err := agent.Fetch(ctx, p.settings.socket)
-	if err != nil && !errors.Is(err, agent.ErrNoAgent) {
+	switch {
+	case err == nil, errors.Is(err, agent.ErrNoAgent):
+		return s, err
+	case errors.Is(err, os.ErrPermission):
 		return nil, withHint(err, "Run this as root or as the agent's user, or name another socket with --socket.")
 	}
-	return s, err
+	return nil, withHint(err, "Use the program that the agent runs, restart the agent, or name another socket with --socket.")
 }
 
 // maxEventLookups bounds how many pods a command without an agent asks the events of.
@@ -120,8 +127,11 @@ func (p *program) observeFailures(ctx context.Context, answer *failuresAnswer) (
 	} else if err != nil {
 		return nil, withHint(err, "Name a kubeconfig that can be read with --kubeconfig.")
 	}
-	if _, err := k.Node(ctx); err != nil {
+	var unknown *kube.Error
+	if _, err := k.Node(ctx); errors.As(err, &unknown) && unknown.NotFound() {
 		return nil, err
+	} else if err != nil {
+		answer.NotKnown = append(answer.NotKnown, "whether the cluster has this node: "+err.Error())
 	}
 	pods, err := k.Pods(ctx)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"sigs.k8s.io/yaml"
 )
 
 func imagesCommand(p *program) *cobra.Command {
@@ -23,7 +22,7 @@ func imagesCommand(p *program) *cobra.Command {
 and columns are crictl's.
 
 Exit codes: 0; 2 could not tell or wrong use.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -72,14 +71,10 @@ func (p *program) printImages(o *output, images []*runtimeapi.Image, digests boo
 	if o.format != "table" {
 		text, err := protojson.MarshalOptions{Multiline: true, Indent: "  ", EmitUnpopulated: true}.
 			Marshal(&runtimeapi.ListImagesResponse{Images: images})
-		if err == nil && o.format == "yaml" {
-			text, err = yaml.JSONToYAML(text)
-		}
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(text)))
-		return err
+		return o.raw(p.stdout, text)
 	}
 	if o.quiet {
 		for _, image := range images {

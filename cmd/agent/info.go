@@ -29,7 +29,7 @@ type agentInfo struct {
 	Version  string    `json:"version,omitempty"`
 	Started  time.Time `json:"started,omitzero"`
 	Socket   string    `json:"socket"`
-	Failures int       `json:"failures"` // containers that wait for an image
+	Failures *int      `json:"failures,omitempty"` // containers that wait for an image; absent when not known
 	Error    string    `json:"error,omitempty"`
 }
 
@@ -69,7 +69,7 @@ func infoCommand(p *program) *cobra.Command {
 		Long: `Shows what can be seen from here of the container runtime, the Node object and the agent, and what cannot.
 
 Exit codes: 0; 1 the runtime or a pressure condition of the node is not fine; 2 the runtime could not be asked, or wrong use.`,
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -106,7 +106,11 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 		answer.Agent.Error = err.Error()
 	} else {
 		answer.Agent = agentInfo{
-			Running: true, Version: snapshot.Version, Started: snapshot.Started, Socket: p.settings.socket, Failures: len(snapshot.Failures.Value),
+			Running: true, Version: snapshot.Version, Started: snapshot.Started, Socket: p.settings.socket,
+		}
+		if !snapshot.Failures.At.IsZero() {
+			count := len(snapshot.Failures.Value)
+			answer.Agent.Failures = &count
 		}
 		answer.Node.Name = snapshot.NodeName
 	}
@@ -202,7 +206,11 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 	}
 	now := time.Now()
 	if a.Agent.Running {
-		line("agent", "runs since %s, version %s, %d containers wait for an image", age(now.Sub(a.Agent.Started)), a.Agent.Version, a.Agent.Failures)
+		waiting := "which containers wait for an image is not known"
+		if n := a.Agent.Failures; n != nil {
+			waiting = fmt.Sprintf("%d containers wait for an image", *n)
+		}
+		line("agent", "runs for %s, version %s, %s", age(now.Sub(a.Agent.Started)), a.Agent.Version, waiting)
 	} else {
 		line("agent", "not seen: %s", a.Agent.Error)
 	}
@@ -228,7 +236,7 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 	default:
 		line("node", "%s, %s, kubelet %s, %s", n.Name, n.Architecture, n.KubeletVersion, n.OSImage)
 		for _, c := range n.Conditions {
-			line("", "%s: %s since %s (%s)", c.Type, c.Status, age(now.Sub(c.Since)), c.Reason)
+			line("", "%s: %s for %s (%s)", c.Type, c.Status, age(now.Sub(c.Since)), c.Reason)
 		}
 	}
 	return err

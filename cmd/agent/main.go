@@ -48,8 +48,14 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.settings.resolve(cmd) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args:              cobra.NoArgs,
+		Version:           version,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Sprintf("unknown command %q", args[0]), `Run "pullwatch --help" for the commands.`}
+			}
+			return cmd.Help()
+		},
+		Args: cobra.ArbitraryArgs,
 	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -80,13 +86,21 @@ type usageError struct{ text, hint string }
 func (e *usageError) Error() string { return e.text }
 func (e *usageError) Hint() string  { return e.hint }
 
+// atMost takes so many arguments and no more.
+func atMost(most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) <= most {
+			return nil
+		}
+		return &usageError{fmt.Sprintf("accepts at most %d arg(s), received %d", most, len(args)), "Run \"" + cmd.CommandPath() + " --help\" for what it takes."}
+	}
+}
+
 // complain prints an error for a person: a line that says what and where, and one that says what to do.
 func (p *program) complain(err error) {
 	_, _ = fmt.Fprintf(p.stderr, "pullwatch: %s\n", clean(firstLine(err.Error())))
 	if h := hintOf(err); h != "" {
 		_, _ = fmt.Fprintln(p.stderr, clean(h))
-	} else if strings.HasPrefix(err.Error(), "unknown command") {
-		_, _ = fmt.Fprintln(p.stderr, `Run "pullwatch --help" for the commands.`)
 	}
 }
 

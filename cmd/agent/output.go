@@ -9,6 +9,7 @@ package main
 //  5. An error is one line that says what and where, then one line that says what to do.
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
@@ -49,15 +51,54 @@ func (o *output) data(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	return o.raw(w, text)
+}
+
+// raw writes what is JSON already.
+func (o *output) raw(w io.Writer, text []byte) (err error) {
+	text = append(escaped(text), '\n')
 	if o.format == "yaml" {
 		if text, err = yaml.JSONToYAML(text); err != nil {
 			return err
 		}
-		_, err = w.Write(text)
-		return err
+		text = visible(text)
 	}
-	_, err = fmt.Fprintf(w, "%s\n", text)
+	_, err = w.Write(text)
 	return err
+}
+
+// unsafe are the characters that could move a cursor or reverse the reading order, and those that are no text.
+func unsafe(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
+}
+
+// escaped writes unsafe characters of JSON as their code, which reads back as the same text.
+func escaped(text []byte) []byte {
+	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && unsafe(r) }) < 0 {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case r < 0x7f || !unsafe(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
+}
+
+// visible takes the unsafe characters out of YAML, which cannot escape them everywhere: they show as their code.
+func visible(text []byte) []byte {
+	lines := strings.Split(string(text), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return []byte(strings.Join(lines, "\n"))
 }
 
 // table writes rows in columns. The first row is the heading.
@@ -78,10 +119,7 @@ func table(w io.Writer, rows [][]string) error {
 // clean makes text from outside safe for a terminal: control and format characters, which could move the cursor or reverse the reading
 // order, show as their code.
 func clean(text string) string {
-	bad := func(r rune) bool {
-		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
-	}
-	if strings.IndexFunc(text, bad) < 0 {
+	if strings.IndexFunc(text, unsafe) < 0 {
 		return text
 	}
 	var b strings.Builder
@@ -89,7 +127,7 @@ func clean(text string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			b.WriteByte(' ')
-		case bad(r):
+		case unsafe(r):
 			fmt.Fprintf(&b, "\\u%04x", r)
 		default:
 			b.WriteRune(r)

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/cri"
 )
 
 // runFlags are the settings of the agent alone.
@@ -39,7 +41,7 @@ pull that fails, and serves metrics and health on --listen-address and the other
 What is missing costs only what depends on it: without an API server (--no-kube) no pod is known, without a runtime no image.
 
 Exit codes: 0 stopped as told, 2 could not start.`,
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), &f) },
 	}
 	f.add(cmd)
@@ -71,6 +73,10 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		Registries: f.registries, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
+	// That no socket exists yet may pass; a setting that is wrong will not.
+	if _, err := p.settings.discover(); err != nil && cri.KindOf(err) != cri.Missing {
+		return err
+	}
 	if !p.settings.noKube {
 		if config.Kube, err = p.settings.kube(); err != nil {
 			return withHint(err, "Name one with --kubeconfig, or do without it with --no-kube.")
@@ -85,6 +91,8 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 // checkNode stops an agent that was given the name of a node that does not exist: it would wait for its pods forever. Any other trouble
 // with the API server may pass.
 func checkNode(ctx context.Context, k *kube.Client, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	_, err := k.Node(ctx)
 	var e *kube.Error
 	if errors.As(err, &e) && e.NotFound() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -114,11 +115,12 @@ func setup(env *testscript.Env) error {
 	if err := os.WriteFile(own, nil, 0o600); err != nil {
 		return err
 	}
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would hold each program for a second when it ends
 	env.Setenv("RUN", run)
 	env.Setenv("ADDRESS", l.Addr().String())
 	env.Setenv("NODE_NAME", "node-a")
 	env.Setenv("PULLWATCH_SOCKET", filepath.Join(run, "a.sock"))
-	env.Setenv("PULLWATCH_PULLWATCH_CONFIG", own)
+	env.Setenv("PULLWATCH_CONFIG_FILE", own)
 	env.Setenv("CONTAINER_RUNTIME_ENDPOINT", "unix://"+filepath.Join(run, "none.sock"))
 	env.Setenv("RUNTIME", "unix://"+filepath.Join(run, "cri.sock"))
 	return l.Close()
@@ -357,7 +359,7 @@ func httpProgram() {
 			user = args[1]
 		case "-s":
 			socket := args[1]
-			transport.Dial = func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }
+			transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }
 		}
 		args = args[2:]
 	}
@@ -375,6 +377,7 @@ func httpProgram() {
 		os.Exit(1)
 	}
 	body, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

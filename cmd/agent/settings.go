@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,15 +44,15 @@ func (s *settings) global(f *pflag.FlagSet) {
 	f.StringVarP(&s.criConfig, "config", "c", "", "crictl's configuration file (CRI_CONFIG_FILE; default /etc/crictl.yaml)")
 	f.DurationVarP(&s.timeout, "timeout", "t", 0, "deadline of a call to the container runtime (default that of crictl's file, else 10s)")
 	f.BoolVarP(&s.debug, "debug", "D", false, "log more")
-	f.StringVar(&s.file, "pullwatch-config", "", "Pullwatch's own configuration file (default "+defaultFile+" where it exists)")
+	f.StringVar(&s.file, "config-file", "", "Pullwatch's own configuration file (default "+defaultFile+" where it exists)")
 	f.StringVar(&s.socket, "socket", defaultSocket, "unix socket between the agent and the other commands; empty is none")
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server (default KUBECONFIG, then ~/.kube/config, then the pod's service account)")
 	f.StringVar(&s.nodeName, "node-name", "", "name of this node in the cluster (NODE_NAME; default the host's name)")
 	f.BoolVar(&s.noKube, "no-kube", false, "do without an API server")
 }
 
-// notInFile are the flags that make no sense in a file.
-var notInFile = []string{"pullwatch-config", "help", "output", "quiet", "no-trunc", "text", "version"}
+// notInFile are the flags of the agent that make no sense in a file.
+var notInFile = []string{"config-file", "help"}
 
 // resolve fills the flags that were not given from the environment and the file, and notes where each came from.
 func (s *settings) resolve(cmd *cobra.Command) error {
@@ -63,14 +64,18 @@ func (s *settings) resolve(cmd *cobra.Command) error {
 		}
 	}
 	if s.nodeName == "" {
-		if s.nodeName = os.Getenv("NODE_NAME"); s.nodeName != "" {
-			s.sources["node-name"] = "environment NODE_NAME"
-		} else if host, err := os.Hostname(); err == nil {
+		if host, err := os.Hostname(); err == nil {
 			s.nodeName = strings.ToLower(host) // as the kubelet does
 			s.sources["node-name"] = "the host's name"
 		}
 	}
 	return nil
+}
+
+// othersEnvironment are variables of crictl, kubectl and the manifests that are as strong as ours.
+var othersEnvironment = map[string]string{
+	"runtime-endpoint": "CONTAINER_RUNTIME_ENDPOINT", "image-endpoint": "IMAGE_SERVICE_ENDPOINT", "config": "CRI_CONFIG_FILE",
+	"kubeconfig": "KUBECONFIG", "node-name": "NODE_NAME",
 }
 
 func environmentName(flag string) string {
@@ -81,7 +86,17 @@ func (s *settings) fromEnvironment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := environmentName(f.Name)
 		value, ok := os.LookupEnv(name)
-		if !ok || s.sources[f.Name] != "" || err != nil {
+		if s.sources[f.Name] != "" || err != nil {
+			return
+		}
+		if theirs := othersEnvironment[f.Name]; !ok && theirs != "" && os.Getenv(theirs) != "" {
+			if f.Name != "node-name" {
+				s.sources[f.Name] = "environment " + theirs // whose library reads it itself
+				return
+			}
+			name, value, ok = theirs, os.Getenv(theirs), true
+		}
+		if !ok {
 			return
 		}
 		if set := f.Value.Set(value); set != nil {
@@ -93,8 +108,8 @@ func (s *settings) fromEnvironment(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// fromFile reads Pullwatch's file. Its keys are the names of flags; one that no command knows is an error, and one of another command
-// is passed over.
+// fromFile reads Pullwatch's file. Its keys are the names of the agent's flags; another one is an error. What only the agent takes, the
+// other commands pass over.
 func (s *settings) fromFile(cmd *cobra.Command) error {
 	path, explicit := s.file, s.file != ""
 	if !explicit {
@@ -105,7 +120,7 @@ func (s *settings) fromFile(cmd *cobra.Command) error {
 		return nil
 	}
 	if err != nil {
-		return &usageError{fmt.Sprintf("configuration file: %v", err), "Name a file that can be read with --pullwatch-config."}
+		return &usageError{fmt.Sprintf("configuration file: %v", err), "Name a file that can be read with --config-file."}
 	}
 	var keys map[string]any
 	if err := yaml.UnmarshalStrict(data, &keys); err != nil {
@@ -130,6 +145,12 @@ func (s *settings) fromFile(cmd *cobra.Command) error {
 }
 
 func setFlag(f *pflag.Flag, value any) error {
+	switch v := value.(type) {
+	case nil:
+		return errors.New("has no value; write \"\" for an empty one")
+	case float64: // every number in YAML, and 1000000 is not to be read as 1e+06
+		return f.Value.Set(strconv.FormatFloat(v, 'f', -1, 64))
+	}
 	if list, ok := value.([]any); ok {
 		slice, ok := f.Value.(pflag.SliceValue)
 		if !ok {
@@ -147,12 +168,15 @@ func setFlag(f *pflag.Flag, value any) error {
 	return f.Value.Set(fmt.Sprint(value))
 }
 
+// knownFlags are those of the agent.
 func knownFlags(root *cobra.Command) map[string]bool {
 	known := make(map[string]bool)
 	note := func(f *pflag.Flag) { known[f.Name] = true }
 	root.PersistentFlags().VisitAll(note)
 	for _, cmd := range root.Commands() {
-		cmd.Flags().VisitAll(note)
+		if cmd.Name() == "run" {
+			cmd.Flags().VisitAll(note)
+		}
 	}
 	return known
 }
@@ -171,9 +195,15 @@ func (s *settings) criSettings() cri.Settings {
 	return cri.Settings{RuntimeEndpoint: s.runtimeEndpoint, ImageEndpoint: s.imageEndpoint, ConfigFile: s.criConfig, Getenv: os.Getenv}
 }
 
+// discover finds the container runtime's socket.
+func (s *settings) discover() (cri.Found, error) {
+	found, err := cri.Discover(s.criSettings())
+	return found, withHint(err, "Correct the setting; \"pullwatch config\" shows what is in force and where it came from.")
+}
+
 // runtime opens the container runtime for one command.
 func (s *settings) runtime() (*cri.Client, cri.Found, error) {
-	found, err := cri.Discover(s.criSettings())
+	found, err := s.discover()
 	if err != nil {
 		return nil, found, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 
@@ -21,7 +22,7 @@ func versionCommand(p *program) *cobra.Command {
 		Long: `Prints the version of this program and, where it answers, that of the container runtime.
 
 Exit codes: 0; 2 wrong use.`,
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -49,7 +50,7 @@ Exit codes: 0; 2 wrong use.`,
 			if o.format != "table" {
 				return o.data(p.stdout, v)
 			}
-			_, err := fmt.Fprintf(p.stdout, "Version:  %s\nRevision:  %s\nGo:  %s %s\n", v.Version, v.Revision, v.Go, v.Platform)
+			_, err := fmt.Fprintf(p.stdout, "Version:  %s\nRevision:  %s\nGo:  %s %s\n", v.Version, cmp.Or(v.Revision, "unknown"), v.Go, v.Platform)
 			if err == nil && v.RuntimeName != "" {
 				_, err = fmt.Fprintf(p.stdout, "RuntimeName:  %s\nRuntimeVersion:  %s\nRuntimeApiVersion:  %s\n",
 					clean(v.RuntimeName), clean(v.RuntimeVersion), clean(v.RuntimeAPIVersion))

@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ type Agent struct {
 	runtime *runtimeSource
 	tracker *pulls.Tracker
 	checks  []*check
-	streams []*kube.Stream
+	pods    *kube.Stream // nil without an API server, as is node
+	node    *kube.Stream
 	started time.Time
 	host    metrics.Node // what the machine itself says, for want of a Node object
 
@@ -58,7 +60,8 @@ type Agent struct {
 		node     atomic.Pointer[Part[kube.Node]]
 		failures atomic.Pointer[Part[[]pulls.Failure]]
 	}
-	publishing sync.Mutex
+	publishing  sync.Mutex
+	runtimeSeen atomic.Bool // the runtime has answered in this process's life
 }
 
 // The intervals. The runtime's state is asked for often since a call takes a millisecond; the images change with pulls only.
@@ -93,6 +96,12 @@ func New(c Config) *Agent {
 	a.snapshot.images.Store(&Part[Images]{})
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
+	if c.Kube != nil {
+		a.pods = c.Kube.PodStream(a.tracker, func(s kube.StreamState) { a.streamChanged("pods", s) })
+		a.node = c.Kube.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
+		a.metrics.SetStream("pods", false)
+		a.metrics.SetStream("nodes", false)
+	}
 	a.metrics.SetEstablished(c.Registries)
 	a.host = machine()
 	a.publishFacts()
@@ -110,31 +119,41 @@ func machine() metrics.Node {
 
 // Run runs the agent until ctx ends. It returns an error only where it could not start.
 func (a *Agent) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	if err := a.serve(ctx, group); err != nil {
+	listeners, err := a.listen(ctx)
+	if err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	a.serve(ctx, group, listeners)
 	for _, c := range a.checks {
 		group.Go(func() error { c.loop(ctx, a.log, a.metrics.ObserveCheck); return nil })
 	}
 	if k := a.config.Kube; k != nil {
-		pods := k.PodStream(a.tracker, func(s kube.StreamState) { a.streamChanged("pods", s) })
-		node := k.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
-		a.streams = []*kube.Stream{pods, node}
-		a.metrics.SetStream("pods", false)
-		a.metrics.SetStream("nodes", false)
-		group.Go(func() error { pods.Run(ctx); return nil })
-		group.Go(func() error { node.Run(ctx); return nil })
+		group.Go(func() error { a.pods.Run(ctx); return nil })
+		group.Go(func() error { a.node.Run(ctx); return nil })
 		group.Go(func() error { a.askEvents(ctx, k); return nil })
 	}
+	group.Go(func() error { a.trimOnceReady(ctx); return nil })
 	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)
-	err := group.Wait()
+	err = group.Wait()
 	a.runtime.close()
 	if err == nil || errors.Is(err, context.Canceled) {
 		a.log.Info("stopped")
 		return nil
 	}
 	return err
+}
+
+// trimOnceReady gives back the memory of the start once the first round is done.
+func (a *Agent) trimOnceReady(ctx context.Context) {
+	for a.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	trim()
 }
 
 func (a *Agent) streamChanged(resource string, s kube.StreamState) {
@@ -149,7 +168,7 @@ func (a *Agent) streamChanged(resource string, s kube.StreamState) {
 		a.log.Info("stream of the API server followed", "resource", resource)
 	}
 	if resource == "pods" {
-		a.publishFailures(s.Err)
+		a.publishFailures()
 	}
 }
 
@@ -180,21 +199,26 @@ func (a *Agent) changed(changes []pulls.Change) {
 			a.log.Debug("image pull failed again", append(who, "attempts", c.Attempts)...)
 		case pulls.Renamed:
 			a.log.Warn("image pull fails for another cause", append(who, "before", c.Before.String(), "message", c.Message, "advice", c.Advice)...)
+		case pulls.Updated: // seen in the snapshot
 		case pulls.Ended:
 			a.log.Info("image pull fails no longer", who...)
 		}
 	}
-	a.publishFailures(nil)
+	a.publishFailures()
 }
 
 // publishFailures makes what the tracker holds visible. The lock keeps an older list from overtaking a newer one.
-func (a *Agent) publishFailures(lost error) {
+// Before the whole list of pods was seen once, nothing is known, and while the stream is lost, no more than before.
+func (a *Agent) publishFailures() {
 	a.publishing.Lock()
 	defer a.publishing.Unlock()
 	failures := a.tracker.Failures()
-	part := &Part[[]pulls.Failure]{Value: failures, At: time.Now()}
-	if lost != nil {
-		part.At, part.Error = a.snapshot.failures.Load().At, lost.Error()
+	part := &Part[[]pulls.Failure]{Value: failures}
+	switch state := a.pods.State(); {
+	case state.Err != nil:
+		part.At, part.Error = a.snapshot.failures.Load().At, state.Err.Error()
+	case state.Synced:
+		part.At = time.Now()
 	}
 	a.snapshot.failures.Store(part)
 	failing := make([]metrics.Failing, len(failures))
@@ -270,24 +294,21 @@ func (a *Agent) ready() error {
 			continue
 		}
 	}
-	if r := a.snapshot.runtime.Load(); r.At.IsZero() {
-		missing = append(missing, fmt.Errorf("container runtime not seen yet: %s", orNotYet(r.Error)))
+	if !a.runtimeSeen.Load() {
+		r := a.snapshot.runtime.Load()
+		missing = append(missing, fmt.Errorf("container runtime not seen yet: %s", cmp.Or(r.Error, r.Value.Reason, "no answer yet")))
 	}
-	for i, s := range a.streams {
+	for _, s := range []*kube.Stream{a.pods, a.node} {
+		if s == nil {
+			continue
+		}
 		if state := s.State(); !state.Synced {
-			text := ""
+			text := "no answer yet"
 			if state.Err != nil {
 				text = state.Err.Error()
 			}
-			missing = append(missing, fmt.Errorf("API server not seen yet (%s): %s", [...]string{"pods", "nodes"}[i], orNotYet(text)))
+			missing = append(missing, fmt.Errorf("API server not seen yet (%s): %s", s.Name(), text))
 		}
 	}
 	return errors.Join(missing...)
-}
-
-func orNotYet(text string) string {
-	if text == "" {
-		return "no answer yet"
-	}
-	return text
 }

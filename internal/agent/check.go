@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -47,7 +48,7 @@ func (c *check) loop(ctx context.Context, log *slog.Logger, observe observer) {
 		switch {
 		case err != nil:
 			if !failing {
-				log.Warn("check cannot tell", "check", c.name, "error", err, "hint", hint(err))
+				log.Warn("check cannot tell", append([]any{"check", c.name, "error", err, "hint", hint(err)}, stack(err)...)...)
 			}
 			wait, retry = min(retry, c.interval), min(2*retry, c.interval)
 		case failing:
@@ -71,8 +72,7 @@ func (c *check) once(ctx context.Context) (err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("check %s: %v", c.name, p)
-			slog.Error("check panicked", "check", c.name, "panic", p, "stack", string(debug.Stack()))
+			err = &panicError{p, debug.Stack()}
 		}
 	}()
 	return c.run(ctx)
@@ -87,17 +87,28 @@ func (c *check) stalled(started, now time.Time) bool {
 	return now.Sub(last) > 2*c.interval+c.timeout+time.Minute
 }
 
-// hint is the sentence on what to do that an error may carry.
+// panicError is a defect of ours. Its stack is for the log alone.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// stack is the attribute of a log line about a defect of ours.
+func stack(err error) []any {
+	var p *panicError
+	if errors.As(err, &p) {
+		return []any{"stack", string(p.stack)}
+	}
+	return nil
+}
+
+// hint is the sentence on what to do that an error, or one that it wraps, may carry.
 func hint(err error) string {
-	for err != nil {
-		if h, ok := err.(interface{ Hint() string }); ok {
-			return h.Hint()
-		}
-		u, ok := err.(interface{ Unwrap() error })
-		if !ok {
-			return ""
-		}
-		err = u.Unwrap()
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
 	}
 	return ""
 }

@@ -38,11 +38,14 @@ func Fetch(ctx context.Context, socket string) (*Snapshot, error) {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w at %s", ErrNoAgent, socket)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("agent at %s: permission denied", socket)
+		return nil, fmt.Errorf("agent at %s: %w", socket, os.ErrPermission)
 	case err != nil:
 		return nil, fmt.Errorf("agent at %s: %w", socket, err)
 	}
 	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("agent at %s: %s", socket, response.Status)
+	}
 	var s Snapshot
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxSnapshot)).Decode(&s); err != nil {
 		return nil, fmt.Errorf("agent at %s: unreadable answer: %w", socket, err)

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +55,8 @@ func (r *runtimeSource) close() {
 	}
 }
 
-// checkRuntime asks the runtime how it is. That it is down is a result; it could not tell only where the agent itself may not ask.
+// checkRuntime asks the runtime how it is. That one which has answered before is down is a result. It could not tell where the agent may not
+// ask, or has never had an answer: then the trouble may be the agent's own, a directory that is not mounted or a wrong path.
 func (a *Agent) checkRuntime(ctx context.Context) error {
 	client, endpoint, err := a.runtime.get()
 	if err != nil {
@@ -67,6 +67,7 @@ func (a *Agent) checkRuntime(ctx context.Context) error {
 	status, err := client.Status(ctx, false)
 	if err == nil {
 		now.Reachable, now.Up = true, true
+		a.runtimeSeen.Store(true)
 		for _, c := range status.GetStatus().GetConditions() {
 			if c.GetType() == "RuntimeReady" {
 				now.Ready = c.GetStatus()
@@ -83,15 +84,16 @@ func (a *Agent) checkRuntime(ctx context.Context) error {
 			}
 		}
 	} else {
-		var e *cri.Error
-		if errors.As(err, &e) {
-			now.Reachable = e.Kind == cri.Timeout || e.Kind == cri.NotCRI || e.Kind == cri.TooLarge || e.Kind == cri.Answered
-			now.Up = e.Kind == cri.Answered
-			if e.Kind == cri.NotCRI || e.Kind == cri.TooLarge {
-				a.metrics.CountBadInput("runtime")
-			}
-		}
+		kind := cri.KindOf(err)
+		now.Reachable = kind == cri.Timeout || kind == cri.NotCRI || kind == cri.TooLarge || kind == cri.Answered
+		now.Up = kind == cri.Answered
 		now.Reason = err.Error()
+		if kind == cri.NotCRI || kind == cri.TooLarge {
+			a.metrics.CountBadInput("runtime")
+		}
+		if a.runtimeSeen.Load() && kind != cri.Forbidden {
+			err = nil
+		}
 	}
 	a.publishRuntime(now, err)
 	return err

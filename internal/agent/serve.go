@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
@@ -20,33 +21,60 @@ import (
 // shutdownTime is what a scrape or a subcommand under way gets to finish at a stop.
 const shutdownTime = 3 * time.Second
 
-// serve opens what the agent serves: /metrics and health for the network, the snapshot and pprof on the unix socket.
-func (a *Agent) serve(ctx context.Context, group *errgroup.Group) error {
+// listeners are what the agent listens on: /metrics and health for the network, the snapshot and pprof on the unix socket. Either may be
+// nil.
+type listeners struct{ open, socket net.Listener }
+
+// listen opens all or nothing.
+func (a *Agent) listen(ctx context.Context) (l listeners, err error) {
+	defer func() {
+		if err != nil && l.open != nil {
+			_ = l.open.Close()
+		}
+	}()
 	if a.config.Listen != "" {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Listen)
-		if err != nil {
-			return &ListenError{Address: a.config.Listen, Err: err}
-		}
 		if err := web.Validate(a.config.WebConfig); err != nil {
-			_ = l.Close()
-			return fmt.Errorf("web configuration %s: %w", a.config.WebConfig, err)
+			return l, &webConfigError{a.config.WebConfig, err}
 		}
+		if l.open, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Listen); err != nil {
+			return l, &ListenError{"tcp", a.config.Listen, err}
+		}
+	}
+	if a.config.Socket != "" {
+		l.socket, err = listenSocket(ctx, a.config.Socket)
+	}
+	return l, err
+}
+
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group, l listeners) {
+	if l.open != nil {
 		server := newServer(a.openHandler())
 		noSystemd, addresses := false, []string{a.config.Listen}
 		flags := &web.FlagConfig{WebListenAddresses: &addresses, WebSystemdSocket: &noSystemd, WebConfigFile: &a.config.WebConfig}
-		group.Go(func() error { return closed(web.Serve(l, server, flags, a.log)) })
+		group.Go(func() error { return closed(web.Serve(l.open, server, flags, a.log)) })
 		group.Go(func() error { return shutdown(ctx, server) })
 	}
-	if a.config.Socket != "" {
-		l, err := listenSocket(ctx, a.config.Socket)
-		if err != nil {
-			return err
-		}
+	if l.socket != nil {
 		server := newServer(a.socketHandler())
-		group.Go(func() error { return closed(server.Serve(l)) })
+		group.Go(func() error { return closed(server.Serve(l.socket)) })
 		group.Go(func() error { return shutdown(ctx, server) })
 	}
-	return nil
+}
+
+// webConfigError says that the file for TLS and basic auth cannot be used.
+type webConfigError struct {
+	file string
+	err  error
+}
+
+func (e *webConfigError) Error() string {
+	return fmt.Sprintf("web configuration %s: %v", e.file, e.err)
+}
+func (e *webConfigError) Unwrap() error { return e.err }
+
+// Hint is one sentence on what to do.
+func (e *webConfigError) Hint() string {
+	return "Correct the file that --web-config-file names; it is the web configuration of the Prometheus exporters."
 }
 
 // newServer bounds what a client can hold: the server is open to the node's network.
@@ -111,6 +139,7 @@ func (a *Agent) socketHandler() http.Handler {
 
 // ListenError says that an address could not be opened, and what to do.
 type ListenError struct {
+	Network string // tcp or unix
 	Address string
 	Err     error
 }
@@ -128,7 +157,7 @@ func (e *ListenError) Unwrap() error { return e.Err }
 
 // Hint is one sentence on what to do.
 func (e *ListenError) Hint() string {
-	if filepath.IsAbs(e.Address) {
+	if e.Network == "unix" {
 		return "Name another path with --socket, or none with --socket=\"\"."
 	}
 	return "Name another address with --listen-address, or stop what listens there."
@@ -137,28 +166,31 @@ func (e *ListenError) Hint() string {
 // listenSocket opens the unix socket. A socket file that nobody answers on was left behind by an agent that was killed, and is replaced.
 func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, &ListenError{path, err}
+		return nil, &ListenError{"unix", path, err}
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&fs.ModeSocket == 0 {
-			return nil, &ListenError{path, errors.New("something that is no socket is in the way")}
+			return nil, &ListenError{"unix", path, errors.New("something that is no socket is in the way")}
 		}
-		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
+		if conn != nil {
 			_ = conn.Close()
-			return nil, &ListenError{path, errors.New("another agent listens there")}
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) { // what is not refused may be heard
+			return nil, &ListenError{"unix", path, errors.New("another agent listens there")}
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, &ListenError{path, err}
+			return nil, &ListenError{"unix", path, err}
 		}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, &ListenError{path, err}
+		return nil, &ListenError{"unix", path, err}
 	}
 	// Who may open the socket sees the names and messages of every pod of the node: the owner and the group.
 	if err := os.Chmod(path, 0o660); err != nil {
 		_ = l.Close()
-		return nil, &ListenError{path, err}
+		return nil, &ListenError{"unix", path, err}
 	}
 	return l, nil
 }

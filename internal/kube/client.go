@@ -65,9 +65,9 @@ func New(cfg Config) (*Client, error) {
 	config.UserAgent = cfg.UserAgent
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
+		return nil, fmt.Errorf("API server %s: %s", shown(config.Host), strings.ReplaceAll(err.Error(), config.Host, shown(config.Host)))
 	}
-	return &Client{rest: client, nodeName: cfg.NodeName, host: config.Host}, nil
+	return &Client{rest: client, nodeName: cfg.NodeName, host: shown(config.Host)}, nil
 }
 
 // ErrNoConfig says that nothing tells where an API server is.
@@ -88,6 +88,22 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	return config, nil
+}
+
+// shown is an address without the user and password that it may hold.
+func shown(host string) string {
+	before, after, ok := strings.Cut(host, "://")
+	if !ok {
+		before, after = "", host
+	} else {
+		before += "://"
+	}
+	authority, path, slash := strings.Cut(after, "/")
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if slash {
+		path = "/" + path
+	}
+	return before + authority + path
 }
 
 // Host is the API server's address, for messages.

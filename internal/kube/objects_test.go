@@ -140,7 +140,7 @@ func TestReduceNode(t *testing.T) {
 
 func TestReduceEvent(t *testing.T) {
 	first, last := time.Unix(1000, 0), time.Unix(2000, 0)
-	micro := func(t time.Time) metav1.MicroTime { return metav1.NewMicroTime(t) }
+	micro := metav1.NewMicroTime
 	for name, tc := range map[string]struct {
 		event corev1.Event
 		want  Event

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -101,7 +102,15 @@ func (c *Client) stream(resource string, selector fields.Selector, object runtim
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			w, err := request(&options).Watch(ctx)
-			if options.SendInitialEvents == nil || !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) { // a list comes next
+			switch {
+			case err == nil:
+				if !Unreadable(s.State().Err) { // what was unreadable heals by an event that is read
+					s.note("watch", nil)
+				}
+				w = s.tap(w)
+			case options.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
+				// An API server that does not stream lists; a list comes next.
+			default:
 				s.note("watch", err)
 			}
 			return w, err
@@ -111,6 +120,52 @@ func (c *Client) stream(resource string, selector fields.Selector, object runtim
 	s.reflector = cache.NewReflectorWithOptions(lw, object, storeOf(s), cache.ReflectorOptions{Name: resource, MinWatchTimeout: 10 * time.Minute})
 	return s
 }
+
+// tapped hands on what a watch brings.
+type tapped struct {
+	watch.Interface
+	results chan watch.Event
+	stop    context.CancelFunc
+}
+
+func (t *tapped) ResultChan() <-chan watch.Event { return t.results }
+
+func (t *tapped) Stop() {
+	t.stop()
+	t.Interface.Stop()
+}
+
+// tap looks at each event of a watch on its way. (watch.Filter would do, but blocks for ever on an event that nobody takes any more.)
+func (s *Stream) tap(w watch.Interface) watch.Interface {
+	ctx, stop := context.WithCancel(context.Background()) // ends with the watch, which has its own context
+	t := &tapped{w, make(chan watch.Event), stop}
+	go func() {
+		defer close(t.results)
+		defer stop()
+		for event := range w.ResultChan() {
+			s.read(event)
+			select {
+			case t.results <- event:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return t
+}
+
+// read notes whether what a watch brings can be read.
+func (s *Stream) read(event watch.Event) {
+	if event.Type != watch.Error {
+		s.note("watch", nil)
+	} else if text := apierrors.FromObject(event.Object).Error(); strings.Contains(text, "unable to decode watch event") ||
+		strings.Contains(text, "invalid watch event type") { // client-go's words (rest/watch) for what is no event of the API
+		s.note("watch", errors.New(text))
+	}
+}
+
+// Name is the resource that is followed.
+func (s *Stream) Name() string { return s.name }
 
 func (s *Stream) note(op string, err error) {
 	if errors.Is(err, context.Canceled) {

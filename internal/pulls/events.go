@@ -122,14 +122,17 @@ func (t *Tracker) Answer(uid string, events []kube.Event) {
 			if at.kind == kube.KindSandbox {
 				continue
 			}
-			before := f.Cause
+			before, was := f.Cause, *f
 			if f.Cause == cause.SecretMissing && p.secret == "" {
 				f.setCause(cause.Classify(f.Reason, f.seen, f.Image), f.seen)
 			}
 			p.learn(at, f, events)
 			p.refine(f)
-			if f.Cause != before {
+			switch {
+			case f.Cause != before:
 				changes = append(changes, Change{What: Renamed, Failure: *f, Before: before})
+			case *f != was:
+				changes = append(changes, Change{What: Updated, Failure: *f})
 			}
 		}
 		changes = append(changes, t.answerSandbox(p, events)...)
@@ -224,7 +227,7 @@ func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 	f.Attempts = latest.Count
 	f.setCause(v, latest.Message)
 	if f.Cause == before {
-		return nil
+		return []Change{{What: Updated, Failure: *f}}
 	}
 	return []Change{{What: Renamed, Failure: *f, Before: before}}
 }

@@ -34,8 +34,7 @@ func FuzzTracker(f *testing.F) {
 			p := app(reason, message)
 			p.HasSandbox, p.Finished = op&16 == 0, op&0xe0 == 0xe0
 			c := &p.Containers[0]
-			switch op & 32 {
-			case 32:
+			if op&32 != 0 {
 				c.Volumes = []string{message, image}
 			}
 			switch op & 15 {

@@ -27,6 +27,7 @@ const (
 	Began Step = iota
 	Retried
 	Renamed // the cause became another
+	Updated // the reason, a time or a count did
 	Ended
 )
 
@@ -235,6 +236,14 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 		return changes
 	}
 	attempt := c.Reason != "ImagePullBackOff"
+	if f != nil {
+		was := *f
+		defer func() {
+			if len(changes) == 0 && *f != was {
+				changes = append(changes, Change{What: Updated, Failure: *f})
+			}
+		}()
+	}
 	now := t.now()
 	if f == nil {
 		f = &Failure{
