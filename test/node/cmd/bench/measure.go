@@ -229,7 +229,9 @@ func (b *run) latency(ctx context.Context, out *strings.Builder) error {
 		times []time.Duration
 	}{{"`failures` (snapshot on the socket)", toFailures}, {"`/metrics`", toMetrics}} {
 		slices.Sort(r.times)
-		at := func(q int) time.Duration { return r.times[min(len(r.times)*q/100, len(r.times)-1)].Round(100 * time.Microsecond) }
+		at := func(q int) time.Duration {
+			return r.times[min(len(r.times)*q/100, len(r.times)-1)].Round(100 * time.Microsecond)
+		}
 		fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", r.name, at(50), at(90), at(99), at(100))
 	}
 	return nil
