@@ -27,6 +27,7 @@ type runFlags struct {
 	listen, webConfig         string
 	registries                []string
 	maxFailing, maxRegistries int
+	conditions                bool
 	logFormat                 string
 }
 
@@ -55,6 +56,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.registries, "registry", nil, "registry that this node is meant to reach, though no image has come from it yet (repeatable)")
 	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
 	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
+	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable and ImagePullFailing")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 }
 
@@ -70,7 +72,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	tuneMemory(log)
 	config := agent.Config{
 		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
-		Registries: f.registries, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Registries: f.registries, Conditions: f.conditions, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/internal/nodestatus"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
@@ -33,6 +34,7 @@ type Config struct {
 	Timeout           time.Duration
 	Kube              *kube.Client // nil: told to do without an API server
 	Registries        []string     // established by configuration
+	Conditions        bool         // write the node's conditions
 	MaxFailingSeries  int
 	MaxRegistries     int
 	Listen            string // of /metrics and health; empty serves none
@@ -51,6 +53,7 @@ type Agent struct {
 	checks  []*check
 	pods    *kube.Stream // nil without an API server, as is node
 	node    *kube.Stream
+	status  *nodestatus.Manager // nil where no conditions are written
 	started time.Time
 	host    metrics.Node // what the machine itself says, for want of a Node object
 
@@ -101,6 +104,9 @@ func New(c Config) *Agent {
 		a.node = c.Kube.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
 		a.metrics.SetStream("pods", false)
 		a.metrics.SetStream("nodes", false)
+		if c.Conditions {
+			a.status = nodestatus.New(c.Kube, c.Log, a.metrics.CountWrite)
+		}
 	}
 	a.metrics.SetEstablished(c.Registries)
 	a.host = machine()
@@ -132,6 +138,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.pods.Run(ctx); return nil })
 		group.Go(func() error { a.node.Run(ctx); return nil })
 		group.Go(func() error { a.askEvents(ctx, k); return nil })
+		if a.status != nil {
+			group.Go(func() error { a.judge(ctx); return nil })
+			group.Go(func() error { a.status.Run(ctx); return nil })
+		}
 	}
 	group.Go(func() error { a.trimOnceReady(ctx); return nil })
 	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)

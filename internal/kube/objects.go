@@ -29,6 +29,7 @@ type Pod struct {
 	UID        string
 	Namespace  string
 	Name       string
+	Owner      string // UID of the controller that owns it; its own where none does
 	Created    time.Time
 	Started    time.Time // when the kubelet took the pod on; zero before
 	Finished   bool      // succeeded or failed: nothing will be pulled for it
@@ -97,6 +98,12 @@ func reducePod(p *corev1.Pod) Pod {
 		Name:      p.Name,
 		Created:   p.CreationTimestamp.Time,
 		Finished:  p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+	}
+	pod.Owner = pod.UID
+	for i := range p.OwnerReferences {
+		if o := &p.OwnerReferences[i]; o.Controller != nil && *o.Controller {
+			pod.Owner = string(o.UID)
+		}
 	}
 	if p.Status.StartTime != nil {
 		pod.Started = p.Status.StartTime.Time

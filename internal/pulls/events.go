@@ -216,7 +216,7 @@ func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 	case f == nil:
 		image := sandboxImage(latest.Message)
 		f = &Failure{
-			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Kind: kube.KindSandbox, Image: image, Registry: Registry(image),
+			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Owner: p.Owner, Kind: kube.KindSandbox, Image: image, Registry: Registry(image),
 			Reason: latest.Reason, Basis: BasisText, Since: latest.First, SinceFrom: Event, Attempts: latest.Count, AttemptsFrom: Event,
 		}
 		f.setCause(v, latest.Message)

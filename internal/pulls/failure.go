@@ -54,6 +54,7 @@ type Failure struct {
 	Advice string `json:"advice"`
 
 	PodUID string `json:"podUID"`
+	Owner  string `json:"-"` // UID of the controller that owns the pod, or of the pod
 
 	seen   string // the latest message as the kubelet wrote it, to tell a new attempt by
 	trying bool   // the kubelet showed no error since

@@ -247,7 +247,7 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	now := t.now()
 	if f == nil {
 		f = &Failure{
-			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
+			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Owner: p.Owner, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
 			Reason: c.Reason, Basis: BasisText, seen: c.Message,
 		}
 		f.setCause(v, c.Message)

@@ -49,6 +49,12 @@ type Failing struct {
 	Since                                            time.Time // zero is unknown
 }
 
+// Condition is a condition of the node as this agent judges it.
+type Condition struct {
+	Type string
+	True bool
+}
+
 // Metrics holds the registry and what it renders. It is safe for concurrent use.
 type Metrics struct {
 	registry   *prometheus.Registry
@@ -63,6 +69,8 @@ type Metrics struct {
 	streamUp           *prometheus.GaugeVec
 	eventLookups       *prometheus.CounterVec
 	badInput           *prometheus.CounterVec
+	conditions         *prometheus.GaugeVec
+	writes             *prometheus.CounterVec
 
 	state state
 }
@@ -98,6 +106,8 @@ func New(o Options) *Metrics {
 	m.eventLookups = counter("pullwatch_event_lookups_total", "Lists of the events of one pod, by result.", "result")
 	m.badInput = counter("pullwatch_bad_input_total", "Answers from outside that could not be read and were left out, by where they came from.", "source")
 
+	m.conditions = gauge("pullwatch_condition", "A condition of this node as this agent judges it: 1 is True, which is abnormal; absent is not known.", "type")
+	m.writes = counter("pullwatch_api_writes_total", "Writes to the API server, by what was written and how it went.", "write", "result")
 	for _, c := range cause.All() {
 		m.state.zero = append(m.state.zero, failingKey{c, c.Scope(), ""})
 	}
@@ -113,7 +123,7 @@ func New(o Options) *Metrics {
 	build.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
 
 	m.registry.MustRegister(m.failures, m.attempts, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast, m.streamUp,
-		m.eventLookups, m.badInput, m.registries.dropped, build, &m.state,
+		m.eventLookups, m.badInput, m.conditions, m.writes, m.registries.dropped, build, &m.state,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -203,6 +213,22 @@ func (m *Metrics) SetStream(resource string, up bool) {
 
 // CountEventLookup counts a question for one pod's events: "ok" or "error".
 func (m *Metrics) CountEventLookup(result string) { m.eventLookups.WithLabelValues(result).Inc() }
+
+// SetConditions tells the conditions that can be told.
+func (m *Metrics) SetConditions(conditions []Condition) {
+	for _, c := range conditions {
+		m.conditions.WithLabelValues(c.Type).Set(number(c.True))
+	}
+}
+
+// CountWrite counts a write to the API server.
+func (m *Metrics) CountWrite(write string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	m.writes.WithLabelValues(write, result).Inc()
+}
 
 // CountBadInput counts an answer that could not be read.
 func (m *Metrics) CountBadInput(source string) { m.badInput.WithLabelValues(source).Inc() }

@@ -48,16 +48,44 @@ func (n *Node) grantAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	granted := false
 	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var role rbacv1.ClusterRole
+		var role rbacv1.ClusterRole // a Role has the same fields
 		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
 			return fmt.Errorf("manifests/base/rbac.yaml: %w", err)
 		}
-		if role.Kind == "ClusterRole" {
-			return n.Grant(ctx, role.Rules)
+		switch role.Kind {
+		case "ClusterRole":
+			err = n.Grant(ctx, role.Rules)
+			granted = true
+		case "Role":
+			err = n.grantIn(ctx, role.Namespace, role.Rules)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return errors.New("manifests/base/rbac.yaml holds no ClusterRole")
+	if !granted {
+		return errors.New("manifests/base/rbac.yaml holds no ClusterRole")
+	}
+	return nil
+}
+
+// grantIn gives AgentUser rights in one namespace.
+func (n *Node) grantIn(ctx context.Context, namespace string, rules []rbacv1.PolicyRule) error {
+	rbac := n.Client().RbacV1()
+	_, err := rbac.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: AgentUser}, Rules: rules}, metav1.CreateOptions{})
+	if err == nil || apierrors.IsAlreadyExists(err) {
+		_, err = rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: AgentUser},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: AgentUser},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: AgentUser}},
+		}, metav1.CreateOptions{})
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("grant %s its rights in %s: %w", AgentUser, namespace, err)
+	}
+	return nil
 }
 
 // Grant replaces the rights of AgentUser; without rules it may do nothing.

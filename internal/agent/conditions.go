@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/pkg/metrics"
+)
+
+// judgeEvery is how often the conditions are judged. It bounds how late a hold may end.
+const judgeEvery = 5 * time.Second
+
+// judge turns what was observed into the node's conditions, for as long as ctx lasts. It begins once the own Node was read: a condition
+// that stands there is resumed.
+func (a *Agent) judge(ctx context.Context) {
+	var state health.State
+	resumed := false
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if node := a.snapshot.node.Load().Value; !resumed && node.UID != "" {
+			found := verdictsOf(node.Conditions)
+			state, resumed = health.Resume(found), true
+			a.status.Found(node.UID, found)
+		}
+		if !resumed {
+			continue
+		}
+		var verdicts []health.Verdict
+		state, verdicts = health.Step(state, a.observation(), time.Now())
+		a.status.Set(verdicts)
+		conditions := make([]metrics.Condition, len(verdicts))
+		for i, v := range verdicts {
+			conditions[i] = metrics.Condition{Type: string(v.Type), True: v.True}
+		}
+		a.metrics.SetConditions(conditions)
+	}
+}
+
+// verdictsOf is what of a node's conditions is ours.
+func verdictsOf(conditions []kube.Condition) (found []health.Verdict) {
+	for _, c := range conditions {
+		if t := health.Type(c.Type); slices.Contains(health.Types, t) {
+			found = append(found, health.Verdict{Type: t, True: c.Status == "True", Reason: c.Reason, Message: c.Message, Since: c.Since})
+		}
+	}
+	return found
+}
+
+// observation is what is known now. What was not seen, or cannot be seen at present, is left out.
+func (a *Agent) observation() (seen health.Observation) {
+	runtime, images, node := a.snapshot.runtime.Load(), a.snapshot.images.Load(), a.snapshot.node.Load().Value
+	if !runtime.At.IsZero() || runtime.Error != "" {
+		seen.Runtime = &health.Runtime{
+			Up: runtime.Value.Up, Ready: runtime.Value.Ready, Reason: runtime.Value.Reason, Seen: a.runtimeSeen.Load(), KubeletAgrees: kubeletBlamesRuntime(node),
+		}
+	}
+	if failures := a.snapshot.failures.Load(); !failures.At.IsZero() && failures.Error == "" && !images.At.IsZero() {
+		pulls := &health.Pulls{Established: make(map[string]bool)}
+		for _, name := range slices.Concat(a.config.Registries, images.Value.Registries) {
+			pulls.Established[name] = true
+		}
+		for i := range failures.Value {
+			f := &failures.Value[i]
+			pulls.Failing = append(pulls.Failing, health.Failing{
+				Namespace: f.Namespace, Owner: f.Owner, Registry: f.Registry, Cause: f.Cause, Scope: f.Scope, Sandbox: f.Kind == kube.KindSandbox,
+			})
+		}
+		seen.Pulls = pulls
+	}
+	return seen
+}
+
+// kubeletBlamesRuntime tells whether the kubelet is not ready for want of its runtime (kubelet, runtime.go: "container runtime is down",
+// "container runtime status check may not have completed yet").
+func kubeletBlamesRuntime(node kube.Node) bool {
+	return slices.ContainsFunc(node.Conditions, func(c kube.Condition) bool {
+		return c.Type == "Ready" && c.Status == "False" && strings.Contains(c.Message, "container runtime is down")
+	})
+}

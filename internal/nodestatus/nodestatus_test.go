@@ -1,0 +1,183 @@
+package nodestatus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/internal/kube"
+)
+
+// fake records what is written, and refuses while broken.
+type fake struct {
+	broken atomic.Bool
+	mu     sync.Mutex
+	record
+}
+
+// record is what was written.
+type record struct {
+	tries   int
+	patches []patch
+	events  []kube.NodeEvent
+}
+
+func (f *fake) so() record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.record
+}
+
+type patch struct {
+	at         time.Time
+	conditions []kube.Condition
+}
+
+func (f *fake) PatchConditions(_ context.Context, conditions []kube.Condition, at time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tries++
+	if f.broken.Load() {
+		return errors.New("the API server is away")
+	}
+	f.patches = append(f.patches, patch{at, conditions})
+	return nil
+}
+
+func (f *fake) CreateNodeEvent(_ context.Context, e kube.NodeEvent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, e)
+	return nil
+}
+
+// verdict of one condition; both are always given together.
+func verdicts(runtime, pulls bool, message string) []health.Verdict {
+	since := time.Now()
+	return []health.Verdict{
+		{Type: health.ContainerRuntimeUnavailable, True: runtime, Reason: "R", Message: message, Since: since},
+		{Type: health.ImagePullFailing, True: pulls, Reason: "P", Message: message, Since: since},
+	}
+}
+
+func run(t *testing.T, test func(m *Manager, f *fake)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		m := New(f, slog.New(slog.DiscardHandler), func(string, error) {})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { m.Run(ctx); close(done) }()
+		test(m, f)
+		stop()
+		<-done
+	})
+}
+
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestStatusAtOnceTextWithTheHeartbeat(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		m.Found("uid", nil)
+		m.Set(verdicts(false, false, "fine"))
+		wait(time.Second)
+		if len(f.so().patches) != 1 || len(f.so().patches[0].conditions) != 2 || f.so().patches[0].conditions[0].Status != "False" {
+			t.Fatalf("%+v, want one patch with both", f.so().patches)
+		}
+		if len(f.so().events) != 0 {
+			t.Errorf("an event at the first visit: %+v", f.so().events)
+		}
+		m.Set(verdicts(false, false, "still fine, in other words"))
+		wait(time.Minute)
+		if n := len(f.so().patches); n != 1 {
+			t.Errorf("%d patches for a text that changed", n)
+		}
+		wait(Heartbeat)
+		if n := len(f.so().patches); n != 2 || f.so().patches[1].conditions[0].Message != "still fine, in other words" {
+			t.Errorf("%d patches after a heartbeat: %+v", n, f.so().patches)
+		}
+		m.Set(verdicts(false, true, "bad"))
+		wait(time.Second)
+		if n := len(f.so().patches); n != 3 || f.so().patches[2].conditions[1].Status != "True" {
+			t.Errorf("%d patches after a change", n)
+		}
+		if len(f.so().events) != 1 || !f.so().events[0].Warning || f.so().events[0].NodeUID != "uid" {
+			t.Errorf("%+v, want one warning", f.so().events)
+		}
+		m.Set(verdicts(false, false, "fine"))
+		wait(time.Second)
+		if len(f.so().events) != 2 || f.so().events[1].Warning {
+			t.Errorf("%+v, want a normal event at the end", f.so().events)
+		}
+	})
+}
+
+func TestHeartbeats(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		m.Found("uid", nil)
+		m.Set(verdicts(false, false, "fine"))
+		wait(time.Hour)
+		if n := len(f.so().patches); n < 11 || n > 15 {
+			t.Errorf("%d patches in an hour, want about 12", n)
+		}
+		for i := 1; i < len(f.so().patches); i++ {
+			if gap := f.so().patches[i].at.Sub(f.so().patches[i-1].at); gap > Heartbeat*11/10+time.Second {
+				t.Errorf("%s between two heartbeats", gap)
+			}
+		}
+	})
+}
+
+func TestNothingBeforeTheNodeWasRead(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		m.Set(verdicts(true, true, "bad"))
+		wait(time.Hour)
+		if f.so().tries != 0 {
+			t.Errorf("%d writes", f.so().tries)
+		}
+	})
+}
+
+// TestRestartWritesNothing: what stands on the node is what holds, so nothing changes and no event is due.
+func TestRestartWritesNothing(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		m.Found("uid", verdicts(true, false, "bad"))
+		m.Set(verdicts(true, false, "bad, still"))
+		wait(time.Second)
+		if f.so().tries != 0 {
+			t.Errorf("%d writes", f.so().tries)
+		}
+		wait(2 * Heartbeat)
+		if len(f.so().events) != 0 {
+			t.Errorf("%+v", f.so().events)
+		}
+	})
+}
+
+// TestOutage: writes are tried again with a back-off, and what holds at the end is what is written.
+func TestOutage(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		f.broken.Store(true)
+		m.Found("uid", nil)
+		m.Set(verdicts(true, false, "bad"))
+		wait(10 * time.Minute)
+		if f.so().tries < 5 || f.so().tries > 20 {
+			t.Errorf("%d tries in ten minutes", f.so().tries)
+		}
+		m.Set(verdicts(false, false, "fine"))
+		f.broken.Store(false)
+		wait(retryMost)
+		if len(f.so().patches) != 1 || f.so().patches[0].conditions[0].Status != "False" || len(f.so().events) != 0 {
+			t.Errorf("%+v %+v, want one patch and no event of what was never announced", f.so().patches, f.so().events)
+		}
+	})
+}
