@@ -5,10 +5,11 @@
 ARG BUILD=golang:1.26
 ARG BASE=scratch
 
-FROM ${BUILD} AS build
-ARG TARGETOS=linux
-ARG TARGETARCH=amd64
-ARG TARGETVARIANT=
+FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BUILD} AS build
+# Set by the builder where it is told a platform; empty is that of the machine that builds.
+ARG TARGETOS
+ARG TARGETARCH
+ARG TARGETVARIANT
 ARG VERSION=0.0.0-dev
 ARG REVISION=
 WORKDIR /src

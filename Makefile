@@ -46,6 +46,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
+	@cd test/node && $(GO) test -short .
 
 .PHONY: test
 test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)

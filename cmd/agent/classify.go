@@ -214,6 +214,8 @@ func statements(text string) (said []statement) {
 		label, value, labelled := strings.Cut(strings.TrimSpace(line), ":")
 		value = strings.TrimSpace(value)
 		switch {
+		case strings.HasPrefix(line, "Name:"): // the next pod
+			inEvents, waiting = false, false
 		case inEvents:
 			said = append(said, eventLine(strings.TrimSpace(line)))
 		case strings.HasPrefix(line, "Events:"):

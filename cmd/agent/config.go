@@ -99,7 +99,11 @@ func (p *program) printExample(cmd *cobra.Command) (err error) {
 		defaultFile, environmentPrefix)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if err == nil && !slices.Contains(ownFlags, f.Name) {
-			_, err = fmt.Fprintf(p.stdout, "\n# %s\n# %s: %q\n", f.Usage, f.Name, f.DefValue)
+			value := fmt.Sprintf("%q", f.DefValue)
+			if f.Value.Type() != "string" && f.Value.Type() != "duration" {
+				value = f.DefValue
+			}
+			_, err = fmt.Fprintf(p.stdout, "\n# %s\n# %s: %s\n", f.Usage, f.Name, value)
 		}
 	})
 	return err

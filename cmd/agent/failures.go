@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type failuresAnswer struct {
 	Failures []pulls.Failure `json:"failures"`
 	// NotKnown says in sentences what could not be seen.
 	NotKnown []string `json:"notKnown,omitempty"`
+	stale    bool     // nothing is known of now
 }
 
 func failuresCommand(p *program) *cobra.Command {
@@ -53,10 +55,16 @@ Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wr
 			if err != nil {
 				return err
 			}
+			where := "on this node"
 			if namespace != "" {
+				where += " in namespace " + namespace
 				answer.Failures = slices.DeleteFunc(answer.Failures, func(f pulls.Failure) bool { return f.Namespace != namespace })
 			}
-			if err := p.printFailures(&o, answer); err != nil {
+			if len(answer.Failures) == 0 && answer.stale {
+				return withHint(fmt.Errorf("nothing failed %s at last, and what does since is not known: %s", where, answer.NotKnown[0]),
+					"Check that the API server runs and that this node reaches it.")
+			}
+			if err := p.printFailures(&o, answer, where); err != nil {
 				return err
 			}
 			if len(answer.Failures) > 0 {
@@ -84,10 +92,8 @@ func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
 			return nil, withHint(errors.New("the agent has not seen this node's pods yet: "+part.Error), "Check that the API server runs and that this node reaches it.")
 		case part.At.IsZero():
 			return nil, withHint(errors.New("the agent has not seen this node's pods yet"), "Try again in a few seconds.")
-		case part.Error != "" && len(part.Value) == 0:
-			return nil, withHint(fmt.Errorf("nothing failed at %s, and what fails since is not known: %s", part.At.Format(time.RFC3339), part.Error),
-				"Check that the API server runs and that this node reaches it.")
 		case part.Error != "":
+			answer.stale = true
 			answer.NotKnown = append(answer.NotKnown, fmt.Sprintf("what happened since %s: %s", part.At.Format(time.RFC3339), part.Error))
 		}
 		answer.Failures = part.Value
@@ -145,9 +151,9 @@ func (p *program) observeFailures(ctx context.Context, answer *failuresAnswer) (
 			answer.NotKnown = append(answer.NotKnown, "the events of more than "+fmt.Sprint(maxEventLookups)+" pods")
 			break
 		}
-		events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.UID)
+		events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.EventsUID)
 		if err != nil {
-			answer.NotKnown = append(answer.NotKnown, "since when and how often: "+err.Error())
+			answer.NotKnown = append(answer.NotKnown, "what only events tell (since when, how often, sandbox images, causes while an old kubelet backs off): "+err.Error())
 			break
 		}
 		tracker.Answer(ask.UID, events)
@@ -155,7 +161,7 @@ func (p *program) observeFailures(ctx context.Context, answer *failuresAnswer) (
 	return tracker.Failures(), nil
 }
 
-func (p *program) printFailures(o *output, answer *failuresAnswer) error {
+func (p *program) printFailures(o *output, answer *failuresAnswer, where string) error {
 	if o.format != "table" {
 		return o.data(p.stdout, answer)
 	}
@@ -175,7 +181,7 @@ func (p *program) printFailures(o *output, answer *failuresAnswer) error {
 		}
 		return nil
 	case len(answer.Failures) == 0:
-		_, err := fmt.Fprintln(p.stdout, "Nobody on this node waits for an image that cannot be pulled.")
+		_, err := fmt.Fprintf(p.stdout, "Nobody %s waits for an image that cannot be pulled.\n", clean(where))
 		return err
 	}
 	now := time.Now()
@@ -197,13 +203,27 @@ func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
 			_, err = fmt.Fprintf(w, format, args...)
 		}
 	}
-	for _, c := range cause.All() {
-		i := slices.IndexFunc(failures, func(f pulls.Failure) bool { return f.Cause == c })
-		if i < 0 {
-			continue
-		}
+	type kind struct {
+		cause cause.Cause
+		scope cause.Scope
+	}
+	var kinds []kind
+	of := make(map[kind][]*pulls.Failure)
+	for i := range failures {
 		f := &failures[i]
-		say("\n%s: %s (%s)\n  do:    %s\n  error: %s\n", c, c.Title(), f.Scope, c.Advice(), clean(shorten(f.Message, 400)))
+		k := kind{f.Cause, f.Scope}
+		if of[k] == nil {
+			kinds = append(kinds, k)
+		}
+		of[k] = append(of[k], f)
+	}
+	slices.SortFunc(kinds, func(a, b kind) int { return cmp.Or(cmp.Compare(a.cause, b.cause), cmp.Compare(a.scope, b.scope)) })
+	for _, k := range kinds {
+		f, more := of[k][0], ""
+		if n := len(of[k]) - 1; n > 0 {
+			more = fmt.Sprintf(" (and %d more)", n)
+		}
+		say("\n%s: %s (%s)\n  do:    %s\n  error: %s%s\n", k.cause, k.cause.Title(), k.scope, k.cause.Advice(), clean(shorten(f.Message, 400)), more)
 	}
 	return err
 }

@@ -18,8 +18,8 @@ func imagesCommand(p *program) *cobra.Command {
 		Use:     "images [NAME]",
 		Aliases: []string{"image", "img"},
 		Short:   "List the images on this node",
-		Long: `Lists the images on this node as the container runtime knows them; with a name only those of that repository or reference. Flags
-and columns are crictl's.
+		Long: `Lists the images on this node as the container runtime knows them; with a name only those of that repository or reference. Flags and
+columns are those of crictl.
 
 Exit codes: 0; 2 could not tell or wrong use.`,
 		Args: atMost(1),

@@ -47,7 +47,7 @@ type runtimeInfo struct {
 	Name       string          `json:"name,omitempty"`
 	Version    string          `json:"version,omitempty"`
 	Conditions map[string]bool `json:"conditions,omitempty"`
-	Images     int             `json:"images"`
+	Images     *int            `json:"images,omitempty"`
 	Error      string          `json:"error,omitempty"`
 }
 
@@ -75,11 +75,11 @@ Exit codes: 0; 1 the runtime or a pressure condition of the node is not fine; 2 
 				return err
 			}
 			answer, problem := p.info(cmd.Context())
-			print := p.printInfo
+			show := p.printInfo
 			if o.format != "table" {
-				print = func(a *infoAnswer) error { return o.data(p.stdout, a) }
+				show = func(a *infoAnswer) error { return o.data(p.stdout, a) }
 			}
-			if err := print(answer); err != nil {
+			if err := show(answer); err != nil {
 				return err
 			}
 			switch {
@@ -157,7 +157,10 @@ func (r *runtimeInfo) ask(ctx context.Context, client *cri.Client) error {
 		r.Conditions[c.GetType()] = c.GetStatus()
 	}
 	images, err := client.ListImages(ctx)
-	r.Images = len(images)
+	if err == nil {
+		count := len(images)
+		r.Images = &count
+	}
 	return err
 }
 
@@ -206,9 +209,9 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 	}
 	now := time.Now()
 	if a.Agent.Running {
-		waiting := "which containers wait for an image is not known"
+		waiting := "containers that wait for an image: not known"
 		if n := a.Agent.Failures; n != nil {
-			waiting = fmt.Sprintf("%d containers wait for an image", *n)
+			waiting = fmt.Sprintf("containers that wait for an image: %d", *n)
 		}
 		line("agent", "runs for %s, version %s, %s", age(now.Sub(a.Agent.Started)), a.Agent.Version, waiting)
 	} else {
@@ -220,7 +223,9 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		for _, t := range sortedKeys(r.Conditions) {
 			line("", "%s: %s", t, yes(r.Conditions[t]))
 		}
-		line("images", "%d", r.Images)
+		if r.Images != nil {
+			line("images", "%d", *r.Images)
+		}
 	}
 	if a.Runtime.Error != "" {
 		line("runtime", "not seen: %s", firstLine(a.Runtime.Error))

@@ -51,7 +51,11 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		Version:           version,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Sprintf("unknown command %q", args[0]), `Run "pullwatch --help" for the commands.`}
+				hint := `Run "pullwatch --help" for the commands.`
+				if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+					hint = fmt.Sprintf("Did you mean %q? ", like[0]) + hint
+				}
+				return &usageError{fmt.Sprintf("unknown command %q", args[0]), hint}
 			}
 			return cmd.Help()
 		},

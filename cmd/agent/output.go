@@ -67,20 +67,20 @@ func (o *output) raw(w io.Writer, text []byte) (err error) {
 	return err
 }
 
-// unsafe are the characters that could move a cursor or reverse the reading order, and those that are no text.
-func unsafe(r rune) bool {
+// unsafeRune tells characters that could move a cursor or reverse the reading order, and those that are no text.
+func unsafeRune(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
 }
 
 // escaped writes unsafe characters of JSON as their code, which reads back as the same text.
 func escaped(text []byte) []byte {
-	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && unsafe(r) }) < 0 {
+	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && unsafeRune(r) }) < 0 {
 		return text
 	}
 	var b bytes.Buffer
 	for _, r := range string(text) {
 		switch {
-		case r < 0x7f || !unsafe(r):
+		case r < 0x7f || !unsafeRune(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
@@ -119,7 +119,7 @@ func table(w io.Writer, rows [][]string) error {
 // clean makes text from outside safe for a terminal: control and format characters, which could move the cursor or reverse the reading
 // order, show as their code.
 func clean(text string) string {
-	if strings.IndexFunc(text, unsafe) < 0 {
+	if strings.IndexFunc(text, unsafeRune) < 0 {
 		return text
 	}
 	var b strings.Builder
@@ -127,7 +127,7 @@ func clean(text string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			b.WriteByte(' ')
-		case unsafe(r):
+		case unsafeRune(r):
 			fmt.Fprintf(&b, "\\u%04x", r)
 		default:
 			b.WriteRune(r)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 )
 
@@ -67,6 +68,11 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	}
 	if f.maxFailing < 0 || f.maxRegistries < 0 {
 		return &usageError{"--max-failing-series and --max-registries cannot be below 0", "0 writes none."}
+	}
+	for _, registry := range f.registries {
+		if pulls.Registry(registry+"/a:b") != registry {
+			return &usageError{fmt.Sprintf("--registry %q is no registry", registry), "Give the host, and the port if it has one, as image names do: registry.example.com:5000."}
+		}
 	}
 	klog.SetLogger(logr.Discard()) // client-go's own log repeats what the streams tell
 	tuneMemory(log)

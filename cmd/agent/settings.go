@@ -58,10 +58,16 @@ var notInFile = []string{"config-file", "help"}
 func (s *settings) resolve(cmd *cobra.Command) error {
 	s.sources = make(map[string]string)
 	cmd.Flags().Visit(func(f *pflag.Flag) { s.sources[f.Name] = "flag --" + f.Name })
-	for _, err := range []error{s.fromEnvironment(cmd.Flags()), s.fromFile(cmd)} {
-		if err != nil {
+	if err := s.fromEnvironment(cmd.Flags()); err != nil {
+		return err
+	}
+	if !needsNoSettings[cmd.Name()] {
+		if err := s.fromFile(cmd); err != nil {
 			return err
 		}
+	}
+	if s.timeout < 0 {
+		return &usageError{fmt.Sprintf("%s: a timeout of %s is below zero", s.sources["timeout"], s.timeout), "Give a duration such as 10s; 0 is the default."}
 	}
 	if s.nodeName == "" {
 		if host, err := os.Hostname(); err == nil {
@@ -77,6 +83,10 @@ var othersEnvironment = map[string]string{
 	"runtime-endpoint": "CONTAINER_RUNTIME_ENDPOINT", "image-endpoint": "IMAGE_SERVICE_ENDPOINT", "config": "CRI_CONFIG_FILE",
 	"kubeconfig": "KUBECONFIG", "node-name": "NODE_NAME",
 }
+
+// needsNoSettings are the commands that ask nothing of this node: a configuration file that is wrong, or that only root may read, is none
+// of their business.
+var needsNoSettings = map[string]bool{"classify": true, "help": true, "completion": true, "bash": true, "zsh": true, "fish": true, "powershell": true}
 
 func environmentName(flag string) string {
 	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -192,7 +202,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // criSettings is what pkg/cri looks for the runtime with.
 func (s *settings) criSettings() cri.Settings {
-	return cri.Settings{RuntimeEndpoint: s.runtimeEndpoint, ImageEndpoint: s.imageEndpoint, ConfigFile: s.criConfig, Getenv: os.Getenv}
+	return cri.Settings{RuntimeEndpoint: s.runtimeEndpoint, ImageEndpoint: s.imageEndpoint, ConfigFile: s.criConfig, Getenv: os.Getenv, Sources: s.sources}
 }
 
 // discover finds the container runtime's socket.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,7 +121,7 @@ func machine() metrics.Node {
 	if err != nil {
 		return metrics.Node{}
 	}
-	return metrics.Node{Architecture: info.KernelArch, OS: info.OS, OSImage: info.Platform + " " + info.PlatformVersion, Kernel: info.KernelVersion}
+	return metrics.Node{Architecture: info.KernelArch, OS: info.OS, OSImage: strings.TrimSpace(info.Platform + " " + info.PlatformVersion), Kernel: info.KernelVersion}
 }
 
 // Run runs the agent until ctx ends. It returns an error only where it could not start.
@@ -179,7 +180,16 @@ func (a *Agent) streamChanged(resource string, s kube.StreamState) {
 	}
 	if resource == "pods" {
 		a.publishFailures()
+		return
 	}
+	part := *a.snapshot.node.Load()
+	switch {
+	case s.Err != nil:
+		part.Error = s.Err.Error()
+	case part.Value.UID != "": // where there is no such node, that stays the error
+		part.Error = ""
+	}
+	a.snapshot.node.Store(&part)
 }
 
 func (a *Agent) nodeChanged(n kube.Node) {
@@ -226,7 +236,11 @@ func (a *Agent) publishFailures() {
 	part := &Part[[]pulls.Failure]{Value: failures}
 	switch state := a.pods.State(); {
 	case state.Err != nil:
-		part.At, part.Error = a.snapshot.failures.Load().At, state.Err.Error()
+		before := a.snapshot.failures.Load()
+		part.At, part.Error = before.At, state.Err.Error()
+		if before.Error == "" && !before.At.IsZero() {
+			part.At = time.Now() // until now it was followed
+		}
 	case state.Synced:
 		part.At = time.Now()
 	}
@@ -257,7 +271,7 @@ func (a *Agent) askEvents(ctx context.Context, k *kube.Client) {
 			if limit.Wait(ctx) != nil {
 				return
 			}
-			events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.UID)
+			events, err := k.PodEvents(ctx, ask.Namespace, ask.Name, ask.EventsUID)
 			if err != nil {
 				a.metrics.CountEventLookup("error")
 				if kube.Unreadable(err) {
@@ -278,8 +292,17 @@ func (a *Agent) Snapshot() Snapshot {
 	return Snapshot{
 		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
 		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
-		Node: *a.snapshot.node.Load(), Failures: *a.snapshot.failures.Load(),
+		Node: *a.snapshot.node.Load(), Failures: a.followed(),
 	}
+}
+
+// followed is what fails. While the stream is followed that is so now, however long ago it last changed.
+func (a *Agent) followed() Part[[]pulls.Failure] {
+	part := *a.snapshot.failures.Load()
+	if part.Error == "" && !part.At.IsZero() {
+		part.At = time.Now()
+	}
+	return part
 }
 
 // healthy tells whether this process does its work, whatever the node does.

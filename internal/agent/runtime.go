@@ -85,6 +85,9 @@ func (a *Agent) checkRuntime(ctx context.Context) error {
 		}
 	} else {
 		kind := cri.KindOf(err)
+		if kind == cri.Canceled {
+			return err // a stop says nothing of the runtime
+		}
 		now.Reachable = kind == cri.Timeout || kind == cri.NotCRI || kind == cri.TooLarge || kind == cri.Answered
 		now.Up = kind == cri.Answered
 		now.Reason = err.Error()

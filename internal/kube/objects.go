@@ -27,6 +27,7 @@ const (
 // Pod is what Pullwatch reads of a pod of this node.
 type Pod struct {
 	UID        string
+	EventsUID  string // by which its events name it; that of a static pod is not its mirror's
 	Namespace  string
 	Name       string
 	Owner      string // UID of the controller that owns it; its own where none does
@@ -98,6 +99,10 @@ func reducePod(p *corev1.Pod) Pod {
 		Name:      p.Name,
 		Created:   p.CreationTimestamp.Time,
 		Finished:  p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+	}
+	pod.EventsUID = pod.UID
+	if mirrored := p.Annotations[corev1.MirrorPodAnnotationKey]; mirrored != "" {
+		pod.EventsUID = mirrored
 	}
 	pod.Owner = pod.UID
 	for i := range p.OwnerReferences {

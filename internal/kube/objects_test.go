@@ -51,7 +51,7 @@ func everything() *corev1.Pod {
 
 func TestReducePod(t *testing.T) {
 	want := Pod{
-		UID: "u", Namespace: "shop", Name: "web", Owner: "u", Created: time.Unix(1000, 0), Started: time.Unix(2000, 0),
+		UID: "u", EventsUID: "u", Namespace: "shop", Name: "web", Owner: "u", Created: time.Unix(1000, 0), Started: time.Unix(2000, 0),
 		Containers: []Container{
 			{Name: "setup", Kind: KindInit, Image: "init:1", State: Waiting, Reason: "ErrImagePull", Message: "no"},
 			{Name: "app2", Kind: KindInit, Image: "side:1", State: Waiting, Reason: "PodInitializing"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ type Stream struct {
 	reflector *cache.Reflector
 	onChange  func(StreamState)
 	state     atomic.Pointer[StreamState]
+	changing  sync.Mutex // held from reading the state to telling of the new one: a watch's events and its requests are two goroutines
 }
 
 // StreamState is how a stream is doing.
@@ -171,6 +173,8 @@ func (s *Stream) note(op string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // a stop, or a watch that was given up: neither says anything of the API server
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	old := s.State()
 	next := old
 	if next.Err = s.explain(op+" "+s.name, err); err == nil && old.Err == nil {
@@ -180,6 +184,8 @@ func (s *Stream) note(op string, err error) {
 }
 
 func (s *Stream) synced() {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	old := s.State()
 	if !old.Synced {
 		s.set(old, StreamState{Synced: true, Err: old.Err})
@@ -237,7 +243,11 @@ func (s *store[T]) Transformer() cache.TransformFunc {
 }
 
 func stripPod(p *corev1.Pod) {
+	mirrored := p.Annotations[corev1.MirrorPodAnnotationKey]
 	p.ManagedFields, p.Annotations, p.Labels = nil, nil, nil
+	if mirrored != "" {
+		p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: mirrored}
+	}
 	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range containers {
 			c := &containers[i]

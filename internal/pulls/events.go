@@ -27,8 +27,8 @@ type asking struct {
 	last  time.Time
 }
 
-// Ask names a pod whose events would answer something.
-type Ask struct{ Namespace, Name, UID string }
+// Ask names a pod whose events would answer something. EventsUID is the one that its events name it by.
+type Ask struct{ Namespace, Name, UID, EventsUID string }
 
 // Due lists the pods whose events should be asked for now. Each is listed once for each time that it is due, whether or not the answer
 // ever comes.
@@ -47,7 +47,7 @@ func (t *Tracker) Due() []Ask {
 			f.asked = true
 		}
 		p.plan(now)
-		asks = append(asks, Ask{p.Namespace, p.Name, p.UID})
+		asks = append(asks, Ask{p.Namespace, p.Name, p.UID, p.EventsUID})
 	}
 	return asks
 }
@@ -192,12 +192,23 @@ func ofSlot(path string, at slot, kind kube.Kind) bool {
 // answerSandbox reads why the pod has no sandbox. Only an image that cannot be pulled is a pull failure.
 func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 	var latest *kube.Event
-	var pulling time.Time
+	var first, pulling time.Time
+	count := 0 // containerd 2 names the sandbox in its text, so that each attempt is an event of its own
 	for i := range events {
 		if e := &events[i]; e.Reason == "Pulling" && e.Last.After(pulling) {
 			pulling = e.Last // a container's image is pulled into a pod that has its sandbox
 		}
-		if e := &events[i]; e.Reason == "FailedCreatePodSandBox" && (latest == nil || !e.Last.Before(latest.Last)) {
+		e := &events[i]
+		if e.Reason != "FailedCreatePodSandBox" {
+			continue
+		}
+		if cause.Classify(e.Reason, e.Message, "").Cause != cause.None { // and not for want of a network
+			count += e.Count
+			if first.IsZero() || e.First.Before(first) {
+				first = e.First
+			}
+		}
+		if latest == nil || !e.Last.Before(latest.Last) {
 			latest = e
 		}
 	}
@@ -217,19 +228,24 @@ func (t *Tracker) answerSandbox(p *trackedPod, events []kube.Event) []Change {
 		image := sandboxImage(latest.Message)
 		f = &Failure{
 			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Owner: p.Owner, Kind: kube.KindSandbox, Image: image, Registry: Registry(image),
-			Reason: latest.Reason, Basis: BasisText, Since: latest.First, SinceFrom: Event, Attempts: latest.Count, AttemptsFrom: Event,
+			Reason: latest.Reason, Basis: BasisText, Since: first, SinceFrom: Event, Attempts: count, AttemptsFrom: Event,
 		}
 		f.setCause(v, latest.Message)
 		p.failing[at] = f
 		return []Change{{What: Began, Failure: *f, Fresh: p.fresh}}
 	}
 	before := f.Cause
-	f.Attempts = latest.Count
+	was := f.Attempts
+	f.Attempts = max(count, was) // events expire
 	f.setCause(v, latest.Message)
-	if f.Cause == before {
-		return []Change{{What: Updated, Failure: *f}}
+	var changes []Change
+	if f.Cause != before {
+		changes = append(changes, Change{What: Renamed, Failure: *f, Before: before})
 	}
-	return []Change{{What: Renamed, Failure: *f, Before: before}}
+	if f.Attempts > was {
+		return append(changes, Change{What: Retried, Failure: *f, Fresh: true})
+	}
+	return append(changes, Change{What: Updated, Failure: *f})
 }
 
 // sandboxImage finds the image in what a runtime says of a sandbox: behind the word image in quotes (containerd), or behind docker://

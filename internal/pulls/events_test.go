@@ -125,7 +125,8 @@ func TestSandbox(t *testing.T) {
 	s.wantDue(t, "web")
 	other := podEvent("FailedCreatePodSandBox", strings.ReplaceAll(pauseText, "registry.example/pause:9: not found", "dial tcp 10.0.0.1:443: connect: connection refused"), 5, 2*time.Second, 58*time.Second)
 	s.tracker.Answer(uid("web"), []kube.Event{event, other})
-	s.wantTold(t, "renamed web/ connection was not_found")
+	s.wantTold(t, "renamed web/ connection was not_found", "retried web/ connection")
+	s.wantFailing(t, "web/ sandbox connection since 2s(event) tried 8(event) next ?")
 
 	up := unsandboxed("web")
 	up.HasSandbox = true

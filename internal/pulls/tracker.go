@@ -36,6 +36,8 @@ type Tracker struct {
 	now      func() time.Time
 	onChange func([]Change)
 
+	telling sync.Mutex // held from a change until it was told, so that changes are told in their order
+
 	mu     sync.Mutex
 	synced bool
 	pods   map[string]*trackedPod
@@ -64,8 +66,8 @@ type retry struct {
 	last     time.Time
 }
 
-// NewTracker makes a tracker that tells onChange of each batch of changes, in order, outside of its lock but never twice at a time for
-// callers that are not concurrent themselves.
+// NewTracker makes a tracker that tells onChange of each batch of changes, in order and one at a time. onChange may ask the tracker, and must
+// not tell it anything.
 func NewTracker(now func() time.Time, onChange func([]Change)) *Tracker {
 	return &Tracker{now: now, onChange: onChange, pods: make(map[string]*trackedPod)}
 }
@@ -100,6 +102,8 @@ func (t *Tracker) Forget(uid string) {
 }
 
 func (t *Tracker) change(step func() []Change) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
 	t.mu.Lock()
 	changes := step()
 	t.mu.Unlock()
@@ -120,18 +124,6 @@ func (t *Tracker) Failures() []Failure {
 	}
 	Sort(failures)
 	return failures
-}
-
-// Pods is this node's pods as last seen, the longest-lived first.
-func (t *Tracker) Pods() []kube.Pod {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	pods := make([]kube.Pod, 0, len(t.pods))
-	for _, p := range t.pods {
-		pods = append(pods, p.Pod)
-	}
-	slices.SortFunc(pods, func(a, b kube.Pod) int { return a.Created.Compare(b.Created) })
-	return pods
 }
 
 func (t *Tracker) forget(uid string) (changes []Change) {
@@ -248,7 +240,7 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	if f == nil {
 		f = &Failure{
 			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Owner: p.Owner, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
-			Reason: c.Reason, Basis: BasisText, seen: c.Message,
+			Reason: shownReason(c.Reason), Basis: BasisText, seen: c.Message,
 		}
 		f.setCause(v, c.Message)
 		if fresh {
@@ -261,8 +253,9 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 		p.tried(f, attempt, fresh, now)
 		return append(changes, Change{What: Began, Failure: *f, Fresh: fresh})
 	}
-	again := attempt && (f.trying || f.Reason != c.Reason || f.seen != c.Message)
-	f.Reason, f.seen, f.trying = c.Reason, c.Message, false
+	reason := shownReason(c.Reason)
+	again := attempt && (f.trying || f.Reason != reason || f.seen != c.Message)
+	f.Reason, f.seen, f.trying = reason, c.Message, false
 	// A bare back-off says nothing new; one with the last error inside may tell of an attempt that was never seen.
 	if before := f.Cause; again || v.Cause != cause.Unknown && v.Cause != before {
 		f.setCause(v, c.Message)
@@ -276,6 +269,14 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 		changes = append(changes, Change{What: Retried, Failure: *f, Fresh: true})
 	}
 	return changes
+}
+
+// shownReason is a reason without secrets: since 1.33 it may be free text.
+func shownReason(reason string) string {
+	if strings.IndexByte(reason, ' ') < 0 {
+		return reason
+	}
+	return redact(reason)
 }
 
 // starting tells the reasons that a kubelet gives before it knows anything, and during a pull: pod status has no word for pulling.

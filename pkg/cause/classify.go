@@ -49,8 +49,9 @@ func Classify(reason, message, image string) Verdict {
 	switch {
 	case s.vetoed && !kind.pull:
 		return Verdict{}
-	case v.Cause == RuntimeUnavailable:
-		// The runtime is the node's affair even where the text does not get as far as an image.
+	case v.Cause == RuntimeUnavailable && (reason == "" || v.Sandbox):
+		// The runtime is the node's affair even where the text does not get as far as an image. With another reason than that of a
+		// sandbox it is what was done to a container whose image is there.
 	case !pull && (kind.needsEvidence || v.Sandbox || reason == "Failed" && strings.HasPrefix(message, "Error: ")):
 		return Verdict{}
 	}

@@ -161,6 +161,7 @@ func TestClassify(t *testing.T) {
 		// What is no pull at all.
 		{name: "crash", reason: "CrashLoopBackOff", message: "back-off 5m0s restarting failed container=a pod=b"},
 		{name: "crash, as an event", reason: "BackOff", message: "Back-off restarting failed container a in pod b"},
+		{name: "create while the runtime restarts", reason: "CreateContainerError", message: `rpc error: code = Unavailable desc = error reading from server: EOF`},
 		{name: "probe", message: `Readiness probe failed: Get "http://10.0.0.1:8080/": dial tcp 10.0.0.1:8080: connect: connection refused`},
 		{name: "mount", reason: "FailedMount", message: `MountVolume.SetUp failed for volume "v" : secret "regcred" not found`},
 		{name: "secret of an env", reason: "CreateContainerConfigError", message: `secret "unauthorized" not found`},

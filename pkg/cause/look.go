@@ -24,6 +24,7 @@ const (
 	lookLookup            // a name lookup failed; what follows in this attempt is how
 	lookProxied           // the proxy failed; what follows is the connection to the proxy
 	lookStatusText        // the text of an HTTP status
+	lookConnect           // whatever error follows, if a TCP connection was being opened
 	lookDeadline
 	lookEOF
 	lookWhilePulling
@@ -92,6 +93,10 @@ func (s *scan) look(r *rule, at, end int) (Cause, weight) {
 		if afterURL(s.text, at) {
 			return s.proxied()
 		}
+	case lookConnect:
+		if !s.dialing {
+			return None, 0
+		}
 	case lookDeadline:
 		if s.dialing {
 			return Connection, network
@@ -157,7 +162,7 @@ func (s *scan) notFound(r *rule, at int) (Cause, weight) {
 		}
 		before = strings.TrimRight(before[:open], ` \`)
 	}
-	switch before[strings.LastIndexAny(before, " \n(")+1:] {
+	switch before[strings.LastIndexAny(before, " \n(\"=")+1:] {
 	case "secret", "secrets", "configmap", "configmaps", "serviceaccount", "serviceaccounts", "persistentvolumeclaim",
 		"persistentvolumeclaims", "persistentvolume", "storageclass", "storageclass.storage.k8s.io", "node", "nodes", "pod", "pods",
 		"priorityclass", "runtimeclass", "RuntimeHandler", "volume", "file", "command", "path", "namespace", "namespaces", "container", "plugin", "key":

@@ -128,6 +128,8 @@ var groups = []struct {
 		unable to parse manifest
 		unsupported image format
 		no layers
+		manifest invalid
+		manifest_invalid
 		unrecognized image format
 		unknown compression
 		`},
@@ -152,6 +154,12 @@ var groups = []struct {
 		is blocked in
 		image verifier
 		blocked by policy
+		due to configured policy
+		projectpolicyviolation
+		project_policy_violation
+		does not have trust data
+		trust data does not exist
+		trust data missing
 		rejected by policy
 		image signature
 		signature verification
@@ -194,6 +202,7 @@ var groups = []struct {
 		login required
 		authorization required
 		unauthenticated
+		no scope specified for token auth
 		code = unauthenticated
 		`},
 	{Unauthorized, anonymous, lookUnauthorized, `
@@ -323,6 +332,9 @@ var groups = []struct {
 		no address associated with
 		nodename nor servname
 		`},
+	{Connection, network, lookConnect, `
+		connect:
+		`},
 	{Connection, network, lookNowhere, `
 		connection refused
 		connection reset
@@ -346,6 +358,7 @@ var groups = []struct {
 		actively refused
 		tls: use of closed connection
 		connection attempt failed
+		could not reach any registry
 		`},
 	{Timeout, deadline, lookDeadline, `
 		i/o timeout
@@ -406,6 +419,8 @@ var groups = []struct {
 		not enough free space
 		no inodes
 		out of disk space
+		create more free space
+		free data blocks
 		`},
 
 	{UnpackFailed, unpacking, lookAbout, `
@@ -430,14 +445,12 @@ var groups = []struct {
 		parent snapshot
 		missing parent
 		insufficient uids or gids
+		hcsshim::importlayer
 		lchown
 		input/output error
 		overlay mount
 		failed to convert whiteout
 		convert whiteout file
-		setxattr
-		lsetxattr
-		xattr
 		structure needs cleaning
 		failed to create snapshot
 		failed to stat snapshot
@@ -456,6 +469,9 @@ var groups = []struct {
 	{UnpackFailed, certain, lookWhilePulling, `
 		read-only file system
 		failed to mount
+		setxattr
+		lsetxattr
+		xattr
 		`},
 
 	{RuntimeUnavailable, certain, lookNowhere, `
@@ -487,6 +503,8 @@ var groups = []struct {
 		registries.conf
 		hosts.toml
 		no policy specified
+		no registries configured
+		mixing sysregistry
 		unknown service
 		failed to get registry hosts
 		`},
@@ -643,6 +661,12 @@ var groups = []struct {
 		failed to create subpath
 		couldn't find key
 		exec user process caused
+		unable to start container
+		createcontainerconfigerror
+		runcontainererror
+		unable to upgrade connection
+		health check failed
+		etcdserver:
 		failed to update container status
 		update node status
 		updating node status

@@ -40,6 +40,9 @@ type Settings struct {
 	RuntimeEndpoint string // --runtime-endpoint, -r
 	ImageEndpoint   string // --image-endpoint, -i
 	ConfigFile      string // --config, -c
+	// Sources name where the three came from, by flag ("runtime-endpoint", "image-endpoint", "config"), where that
+	// was not the flag itself.
+	Sources map[string]string
 	// Getenv reads the environment; nil stands for an empty one.
 	Getenv func(string) string
 	// Root is put in front of the well-known paths and of the default
@@ -97,7 +100,7 @@ func Discover(s Settings) (Found, error) {
 	}
 
 	found.Runtime, err = firstEndpoint(
-		Value{s.RuntimeEndpoint, "flag --runtime-endpoint"},
+		Value{s.RuntimeEndpoint, s.source("runtime-endpoint")},
 		Value{getenv(envRuntime), "environment " + envRuntime},
 		Value{found.File.RuntimeEndpoint, found.FileName},
 	)
@@ -114,7 +117,7 @@ func Discover(s Settings) (Found, error) {
 	}
 
 	found.Image, err = firstEndpoint(
-		Value{s.ImageEndpoint, "flag --image-endpoint"},
+		Value{s.ImageEndpoint, s.source("image-endpoint")},
 		Value{getenv(envImage), "environment " + envImage},
 		Value{found.File.ImageEndpoint, found.FileName},
 		found.Runtime,
@@ -125,9 +128,17 @@ func Discover(s Settings) (Found, error) {
 	return found, nil
 }
 
+// source is where a setting that was given came from.
+func (s Settings) source(flag string) string {
+	if source := s.Sources[flag]; source != "" {
+		return source
+	}
+	return "flag --" + flag
+}
+
 // file reads the configuration file. Only the default one may be missing.
 func (s Settings) file(getenv func(string) string) (File, string, error) {
-	named := Value{s.ConfigFile, "flag --config"}
+	named := Value{s.ConfigFile, s.source("config")}
 	if named.Value == "" {
 		named = Value{getenv(envConfig), "environment " + envConfig}
 	}

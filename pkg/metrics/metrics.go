@@ -144,7 +144,7 @@ func (m *Metrics) SetRuntime(r Runtime) { m.state.set(func(s *values) { s.runtim
 
 // SetEstablished names the registries that this node has pulled from or is configured for. They have label values of their own whatever
 // pods name.
-func (m *Metrics) SetEstablished(registries []string) { m.registries.establish(registries) }
+func (m *Metrics) SetEstablished(registries []string) { m.drop(m.registries.establish(registries)) }
 
 // SetFailing tells every container that fails now.
 func (m *Metrics) SetFailing(failing []Failing) {
@@ -171,8 +171,10 @@ func (m *Metrics) SetFailing(failing []Failing) {
 }
 
 // expire frees the slots of registries that nothing has failed with for long, and drops their series.
-func (m *Metrics) expire() {
-	for _, name := range m.registries.expire() {
+func (m *Metrics) expire() { m.drop(m.registries.expire()) }
+
+func (m *Metrics) drop(registries []string) {
+	for _, name := range registries {
 		m.failures.DeletePartialMatch(prometheus.Labels{"registry": name})
 		m.attempts.DeletePartialMatch(prometheus.Labels{"registry": name})
 	}

@@ -37,7 +37,8 @@ func (r *registryLabels) clock() time.Time {
 	return time.Now()
 }
 
-func (r *registryLabels) establish(registries []string) {
+// establish names the established registries, and returns those whose series have to go.
+func (r *registryLabels) establish(registries []string) (gone []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.established
@@ -48,10 +49,16 @@ func (r *registryLabels) establish(registries []string) {
 		delete(r.slots, name)
 	}
 	for name := range before {
-		if !r.established[name] { // its series stay for as long as those of any other
+		if r.established[name] {
+			continue
+		}
+		if len(r.slots) < r.max { // its series stay for as long as those of any other
 			r.use(name)
+		} else {
+			gone = append(gone, name)
 		}
 	}
+	return gone
 }
 
 // keep prolongs the slot of a registry that has one.

@@ -13,6 +13,9 @@ import (
 
 // TestPartsEndAndComeBack holds the harness to what end-to-end tests do to it: kill, stop and exchange parts.
 func TestPartsEndAndComeBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a whole node, which make e2e brings up")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	n, err := node.Start(ctx, node.Options{NodeName: "parts-node", Out: t.Output()})
