@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -14,6 +16,7 @@ import (
 func imagesCommand(p *program) *cobra.Command {
 	var o output
 	var digests, pinned bool
+	var filters []string
 	cmd := &cobra.Command{
 		Use:     "images [NAME]",
 		Aliases: []string{"image", "img"},
@@ -27,6 +30,10 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 			if err := o.validate(); err != nil {
 				return err
 			}
+			keep, err := imageFilter(filters)
+			if err != nil {
+				return err
+			}
 			client, _, err := p.settings.runtime()
 			if err != nil {
 				return err
@@ -37,7 +44,7 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				return err
 			}
 			images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
-				return pinned && !image.GetPinned() || len(args) > 0 && !named(image, args[0])
+				return pinned && !image.GetPinned() || len(args) > 0 && !named(image, args[0]) || !keep(image)
 			})
 			return p.printImages(&o, images, digests)
 		},
@@ -45,8 +52,38 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 	o.flags(cmd.Flags(), "print only image IDs")
 	cmd.Flags().BoolVar(&digests, "digests", false, "show digests")
 	cmd.Flags().BoolVar(&pinned, "pinned", false, "only images that are pinned: garbage collection leaves them")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "only images that match: dangling=true|false, reference=REGULAR-EXPRESSION (repeatable)")
 	cmd.Flags().BoolVar(&o.noTrunc, "no-trunc", false, "show whole IDs and digests")
 	return cmd
+}
+
+// imageFilter reads crictl's filters. All of them have to match.
+func imageFilter(filters []string) (keep func(*runtimeapi.Image) bool, err error) {
+	var tests []func(*runtimeapi.Image) bool
+	for _, filter := range filters {
+		name, value, _ := strings.Cut(filter, "=")
+		switch name {
+		case "dangling":
+			want, err := strconv.ParseBool(value)
+			if err != nil {
+				return nil, &usageError{fmt.Sprintf("--filter %q: true or false is wanted", filter), "Write dangling=true or dangling=false."}
+			}
+			tests = append(tests, func(image *runtimeapi.Image) bool { return (len(image.GetRepoTags()) == 0) == want })
+		case "reference":
+			expression, err := regexp.Compile(value)
+			if err != nil {
+				return nil, &usageError{fmt.Sprintf("--filter %q: %v", filter, err), "Write a regular expression as Go reads them (RE2)."}
+			}
+			tests = append(tests, func(image *runtimeapi.Image) bool {
+				return slices.ContainsFunc(slices.Concat(image.GetRepoTags(), image.GetRepoDigests()), expression.MatchString)
+			})
+		default:
+			return nil, &usageError{fmt.Sprintf("--filter %q: no such filter", filter), "Filters are dangling and reference."}
+		}
+	}
+	return func(image *runtimeapi.Image) bool {
+		return !slices.ContainsFunc(tests, func(test func(*runtimeapi.Image) bool) bool { return !test(image) })
+	}, nil
 }
 
 // named tells whether an image goes by a name: its ID or the start of it, a reference, or a repository.
