@@ -158,6 +158,11 @@ func TestClassify(t *testing.T) {
 			message: `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "0": plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized`},
 		{name: "sandbox without an image in it", reason: "FailedCreatePodSandBox", message: `Failed to create pod sandbox: rpc error: code = DeadlineExceeded desc = context deadline exceeded`},
 
+		// Images that are called what the classifier looks for, where no quotes show it.
+		{name: "pull NAME", message: `Error: unable to pull toomanyrequests: 1 error occurred: read tcp 10.0.0.2:46000->10.0.0.1:443: read: connection reset by peer`, want: Connection},
+		{name: "image=NAME", message: `fetch failed error=failed to do request: Head "https://r.example/v2/": dial tcp: lookup r.example: no such host host=r.example image=unauthorized`, want: DNS},
+		{name: "repository: NAME", message: `reading manifest latest in eof: unauthorized: unauthorized to access repository: toomanyrequests, action: pull`, want: Unauthorized},
+
 		// What is no pull at all.
 		{name: "crash", reason: "CrashLoopBackOff", message: "back-off 5m0s restarting failed container=a pod=b"},
 		{name: "crash, as an event", reason: "BackOff", message: "Back-off restarting failed container a in pod b"},

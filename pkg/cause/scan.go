@@ -236,11 +236,15 @@ func bareName(t string, at, end int) bool {
 	}
 	before := strings.TrimRight(t[:at], " ")
 	if len(before) == at {
-		return false
+		return strings.HasSuffix(before, "mage=") // image=, fromImage=
+	}
+	if strings.HasSuffix(before, "]):") && strings.HasPrefix(t[end:], ": ") {
+		return true // containers/image names the origin behind the list of its mirrors
 	}
 	word := before[strings.LastIndexAny(before, " \n\"([")+1:]
 	switch word {
-	case "in", "for", "lookup", "repository", "image", "registry", "host", "reference", "from", "secret", "container", "artifact", "tcp":
+	case "in", "for", "lookup", "repository", "image", "registry", "host", "reference", "from", "secret", "container", "artifact", "tcp", "pull",
+		"pulling", "repository:":
 		return true
 	case "manifest", "manifests", "tag":
 		return strings.HasPrefix(t[end:], " in ") || strings.HasPrefix(t[end:], "]")
