@@ -31,7 +31,7 @@ rules:
   verbs: ["patch", "update"]
   resources: [{group: "", resources: ["pods/status"]}]
 - level: Metadata
-  users: ["pullwatch"]
+  users: ["pullwatch", "system:serviceaccount:pullwatch:pullwatch"]
 - level: None
 `
 

@@ -38,10 +38,15 @@ func findProgram(name string) (string, error) {
 	return "", fmt.Errorf("%s: not found", name)
 }
 
-// ensureDebian installs the packages of the programs that are missing.
+// ensureDebian installs what a node needs.
 func ensureDebian(ctx context.Context, p *Progress) error {
+	return EnsurePrograms(ctx, p, debianPrograms)
+}
+
+// EnsurePrograms installs the Debian packages of the programs that are missing. The programs are the keys, by name or path.
+func EnsurePrograms(ctx context.Context, p *Progress, programs map[string]string) error {
 	missing := map[string]bool{}
-	for program, pkg := range debianPrograms {
+	for program, pkg := range programs {
 		if _, err := findProgram(program); err != nil {
 			missing[pkg] = true
 		}

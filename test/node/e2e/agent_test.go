@@ -28,6 +28,7 @@ const agentPart = "agent"
 type agent struct {
 	n           *node.Node
 	bin, socket string
+	address     string // of /metrics and health
 }
 
 func startAgent(t *testing.T, n *node.Node) *agent {
@@ -39,7 +40,7 @@ func startAgent(t *testing.T, n *node.Node) *agent {
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("%v: build the agent first (make build)", err)
 	}
-	a := &agent{n: n, bin: bin, socket: filepath.Join(n.Dir, "pullwatch.sock")}
+	a := &agent{n: n, bin: bin, socket: filepath.Join(n.Dir, "pullwatch.sock"), address: n.Addr(agentPart)}
 	a.start(t)
 	return a
 }
@@ -48,7 +49,7 @@ func (a *agent) start(t *testing.T) {
 	t.Helper()
 	if err := a.n.Spawn(agentPart, []string{
 		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
-		"--listen-address", a.n.Addr(agentPart), "--socket", a.socket,
+		"--listen-address", a.address, "--socket", a.socket,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func (a *agent) start(t *testing.T) {
 
 // get asks the agent over HTTP.
 func (a *agent) get(path string, body *bytes.Buffer) error {
-	response, err := http.Get("http://" + a.n.Addr(agentPart) + path)
+	response, err := http.Get("http://" + a.address + path)
 	if err != nil {
 		return err
 	}

@@ -209,35 +209,36 @@ func testAgentRestarts(t *testing.T, a *agent, pod string) {
 
 // testRuntimeDies stops, hangs and restarts containerd. The same agent must see all of it.
 func testRuntimeDies(t *testing.T, a *agent) {
-	up := func(want float64) func() error {
-		return func() error {
-			m, err := a.metrics()
-			if err != nil {
-				return err
-			}
-			if is, series := m.sum("pullwatch_runtime_up"); series != 1 || is != want {
-				return fmt.Errorf("pullwatch_runtime_up is %v in %d series, want %v", is, series, want)
-			}
-			return nil
-		}
-	}
-	eventually(t, 20*time.Second, "the runtime is up", up(1))
+	eventually(t, 20*time.Second, "the runtime is up", a.runtimeUp(1))
 	if err := a.n.Kill(node.PartContainerd); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the runtime is down", up(0))
+	eventually(t, 30*time.Second, "the runtime is down", a.runtimeUp(0))
 	if err := a.n.Restart(t.Context(), node.PartContainerd); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the runtime is back", up(1))
+	eventually(t, 30*time.Second, "the runtime is back", a.runtimeUp(1))
 	if err := a.n.Signal(node.PartContainerd, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the runtime hangs", up(0))
+	eventually(t, time.Minute, "the runtime hangs", a.runtimeUp(0))
 	if err := a.n.Signal(node.PartContainerd, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the runtime goes on", up(1))
+	eventually(t, 30*time.Second, "the runtime goes on", a.runtimeUp(1))
+}
+
+func (a *agent) runtimeUp(want float64) func() error {
+	return func() error {
+		m, err := a.metrics()
+		if err != nil {
+			return err
+		}
+		if is, series := m.sum("pullwatch_runtime_up"); series != 1 || is != want {
+			return fmt.Errorf("pullwatch_runtime_up is %v in %d series, want %v", is, series, want)
+		}
+		return nil
+	}
 }
 
 // testAPIServerAway takes the API server down and up: what was known stays known, says how old it is, and goes on.
