@@ -55,7 +55,7 @@ func TestPod(t *testing.T) {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s %+v: %v", is.Status.Phase, is.Status.ContainerStatuses, a.get("/readyz", nil))
+		return fmt.Errorf("%s %+v: %w", is.Status.Phase, is.Status.ContainerStatuses, a.get("/readyz", nil))
 	})
 	if t.Failed() {
 		return
