@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,7 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			group.Go(func() error { a.status.Run(ctx); return nil })
 		}
 	}
-	group.Go(func() error { a.trimOnceReady(ctx); return nil })
+	group.Go(func() error { a.keepSmall(ctx); return nil })
 	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)
 	err = group.Wait()
 	a.runtime.close()
@@ -155,16 +156,28 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// trimOnceReady gives back the memory of the start once the first round is done.
-func (a *Agent) trimOnceReady(ctx context.Context) {
-	for a.ready() != nil {
+// collectEvery is how often garbage is given back to the kernel whatever the heap does. A collection takes a few milliseconds.
+const collectEvery = time.Minute
+
+// keepSmall gives back the memory of the start once the first round is done, and from then on what scrapes and bursts of pods leave.
+func (a *Agent) keepSmall(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for trimmed := false; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Second):
+		case <-tick.C:
+		}
+		switch {
+		case trimmed:
+			debug.FreeOSMemory()
+		case a.ready() == nil:
+			trim()
+			trimmed = true
+			tick.Reset(collectEvery)
 		}
 	}
-	trim()
 }
 
 func (a *Agent) streamChanged(resource string, s kube.StreamState) {
