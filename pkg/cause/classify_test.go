@@ -149,6 +149,11 @@ func TestClassify(t *testing.T) {
 		{name: "artifact only", message: `unable to pull image or OCI artifact: pull image err: provide full reference; artifact err: get manifest: dial tcp 10.0.0.1:443: connect: connection refused`, want: Connection},
 		{name: "a number is no status", message: pull + `took 404 seconds`, want: Unknown},
 
+		{name: "encrypted layer", message: pull + `failed to extract layer sha256:0: failed to get stream processor for application/vnd.oci.image.layer.v1.tar+gzip+encrypted: no processor for media-type: unknown`, want: UnsupportedFormat},
+		{name: "Windows of another build", message: pull + `a Windows version 10.0.20348-based image is incompatible with a 10.0.17763 host`, want: PlatformMismatch},
+		{name: "blob gone", message: pull + `download failed after attempts=6: unknown blob`, want: NotFound},
+		{name: "proxy in curl's words", message: pull + `Received HTTP code 502 from proxy after CONNECT`, want: Proxy},
+
 		// Sandbox images.
 		{name: "sandbox image", reason: "FailedCreatePodSandBox", sandbox: true, want: NotFound,
 			message: `Failed to create pod sandbox: rpc error: code = NotFound desc = failed to get sandbox image "r.example/pause:1": failed to pull image "r.example/pause:1": r.example/pause:1: not found`},

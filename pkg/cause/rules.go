@@ -75,6 +75,7 @@ var groups = []struct {
 		name unknown
 		name_unknown
 		blob unknown
+		unknown blob
 		blob_unknown
 		repository name not known
 		does not exist in the registry
@@ -104,6 +105,8 @@ var groups = []struct {
 		no matching platform
 		cannot be used on this platform
 		does not match the specified platform
+		does not match the host operating system
+		image is incompatible with a
 		`},
 
 	{UnsupportedFormat, certain, lookNowhere, `
@@ -124,6 +127,8 @@ var groups = []struct {
 		invalid tar header
 		gzip: invalid header
 		encountered unknown type
+		no processor for media-type
+		no processor for media type
 		not a container image
 		unable to parse manifest
 		unsupported image format
@@ -288,6 +293,7 @@ var groups = []struct {
 		unexpected commit size
 		wrong diff id
 		mismatched rootfs
+		mismatched image rootfs
 		layers from manifest don't match image configuration
 		digest did not match
 		does not match digest
@@ -377,12 +383,18 @@ var groups = []struct {
 		malformed http response
 		certificate signed by unknown authority
 		certificate verify failed
+		self signed certificate
+		self-signed certificate
+		ssl certificate problem
 		certificate has expired
 		certificate is valid for
 		first record does not look like
 		handshake failure
 		bad certificate
 		unknown authority
+		`},
+	{Proxy, certain, lookNowhere, `
+		from proxy after connect
 		`},
 	{Proxy, network, lookProxied, `
 		proxyconnect
@@ -394,6 +406,7 @@ var groups = []struct {
 		tunnel or ssl forbidden
 		http: proxy error
 		proxy error
+		proxy connect
 		http/1.1 407
 		authenticationrequired
 		`},
