@@ -115,6 +115,10 @@ func New(o Options) *Metrics {
 	for _, result := range [...]string{"ok", "error"} {
 		m.eventLookups.WithLabelValues(result)
 	}
+	for _, write := range [...]string{"condition", "event"} {
+		m.writes.WithLabelValues(write, "ok")
+		m.writes.WithLabelValues(write, "error")
+	}
 	m.badInput.WithLabelValues("runtime")
 	m.badInput.WithLabelValues("apiserver")
 	m.state.maxFailing = max(o.MaxFailing, 0)
