@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -273,11 +274,22 @@ func (n *Node) Restart(ctx context.Context, part string) error {
 			return err
 		}
 	}
-	c := n.command(part)
-	if err := n.spawn(part, c); err != nil {
-		return err
+	// A process that was killed may hold its port for a moment after its first thread is gone, which is when it counts as ended.
+	for try := 1; ; try++ {
+		c := n.command(part)
+		err := n.spawn(part, c)
+		if err == nil {
+			err = n.wait(ctx, part, c)
+		}
+		if err == nil || try == 5 || !strings.Contains(err.Error(), "address already in use") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
-	return n.wait(ctx, part, c)
 }
 
 // mark names what the node has outside its directory: the cgroup and iptables rules.
