@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -120,7 +119,7 @@ func testConditions(t *testing.T, a *agent) {
 	})
 
 	// Killed in the middle of it, the agent flips nothing.
-	if err := n.Signal(agentPart, syscall.SIGKILL); err != nil {
+	if err := n.Kill(agentPart); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second) // its port and socket are free

@@ -179,7 +179,7 @@ func testAgentRestarts(t *testing.T, a *agent, pod string) {
 	if before[pod].SinceFrom != pulls.Observed {
 		t.Errorf("%s began before the eyes of the agent, but since is %q", pod, before[pod].SinceFrom)
 	}
-	if err := a.n.Signal(agentPart, syscall.SIGKILL); err != nil {
+	if err := a.n.Kill(agentPart); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the agent is gone", func() error {
