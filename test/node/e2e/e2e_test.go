@@ -49,6 +49,7 @@ func tail(file string, size int) string {
 func TestNode(t *testing.T) {
 	n := startNode(t, node.Options{Containerd: node.Containerd16, Kubelet: node.Kubelet134})
 	a := startAgent(t, n)
+	t.Run("rights", func(t *testing.T) { testRights(t, a) })
 	t.Run("causes", func(t *testing.T) { testCauses(t, a) })
 	t.Run("agent restarts", func(t *testing.T) {
 		testAgentRestarts(t, a, "typo-in-tag")
@@ -70,7 +71,9 @@ func TestNode(t *testing.T) {
 // TestContainerd2 breaks pulls in all ways with containerd 2, whose texts differ.
 func TestContainerd2(t *testing.T) {
 	n := startNode(t, node.Options{Containerd: node.Containerd24, Kubelet: node.Kubelet134})
-	testCauses(t, startAgent(t, n))
+	a := startAgent(t, n)
+	t.Run("rights", func(t *testing.T) { testRights(t, a) })
+	testCauses(t, a)
 }
 
 // testCauses breaks pods in every way that the node can, and mends what can be mended. Each must show in `pullwatch failures` and in the
