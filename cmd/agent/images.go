@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -9,20 +10,26 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
+	"github.com/spf13/pflag"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullwatch/pullwatch/pkg/cri"
 )
 
 func imagesCommand(p *program) *cobra.Command {
 	var o output
-	var digests, pinned bool
+	var t imageTable
 	var filters []string
 	cmd := &cobra.Command{
 		Use:     "images [NAME]",
 		Aliases: []string{"image", "img"},
 		Short:   "List the images on this node",
 		Long: `Lists the images on this node as the container runtime knows them; with a name only those of that repository or reference. Flags and
-columns are those of crictl.
+columns are those of crictl, and after these come two more:
+
+PLATFORM is what the image was built for: one for another platform may be pulled without a word, and fails when it starts.
+USED BY is a pod with a container of the image, running or exited, and how many more there are; such an image is not garbage to the
+kubelet, nor is one that the runtime has pinned. Who mounts an image as a volume is not seen.
 
 Exit codes: 0; 2 could not tell or wrong use.`,
 		Args: atMost(1),
@@ -44,17 +51,32 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				return err
 			}
 			images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
-				return pinned && !image.GetPinned() || len(args) > 0 && !named(image, args[0]) || !keep(image)
+				return len(args) > 0 && !named(image, args[0]) || !keep(image)
 			})
-			return p.printImages(&o, images, digests)
+			switch {
+			case o.format != "table":
+				return o.message(p.stdout, &runtimeapi.ListImagesResponse{Images: images})
+			case o.quiet:
+				var ids []string
+				for _, image := range images {
+					ids = append(ids, image.GetId())
+				}
+				return lines(p.stdout, ids)
+			}
+			t.ask(cmd.Context(), p, client, images)
+			return table(p.stdout, t.rows(&o, images))
 		},
 	}
 	o.flags(cmd.Flags(), "print only image IDs")
-	cmd.Flags().BoolVar(&digests, "digests", false, "show digests")
-	cmd.Flags().BoolVar(&pinned, "pinned", false, "only images that are pinned: garbage collection leaves them")
-	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "only images that match: dangling=true|false, reference=REGULAR-EXPRESSION (repeatable)")
+	cmd.Flags().BoolVar(&t.digests, "digests", false, "show digests")
+	cmd.Flags().BoolVar(&t.pinned, "pinned", false, "show which images are pinned: garbage collection leaves them")
+	filterFlag(cmd.Flags(), &filters)
 	cmd.Flags().BoolVar(&o.noTrunc, "no-trunc", false, "show whole IDs and digests")
 	return cmd
+}
+
+func filterFlag(f *pflag.FlagSet, filters *[]string) {
+	f.StringArrayVarP(filters, "filter", "f", nil, "only images that match: dangling=true|false, reference=REGULAR-EXPRESSION (repeatable)")
 }
 
 // imageFilter reads crictl's filters. All of them have to match.
@@ -104,46 +126,52 @@ func named(image *runtimeapi.Image, name string) bool {
 	})
 }
 
-func (p *program) printImages(o *output, images []*runtimeapi.Image, digests bool) error {
-	if o.format != "table" {
-		text, err := protojson.MarshalOptions{Multiline: true, Indent: "  ", EmitUnpopulated: true}.
-			Marshal(&runtimeapi.ListImagesResponse{Images: images})
-		if err != nil {
-			return err
-		}
-		return o.raw(p.stdout, text)
+// imageTable is what the table of images shows beside the images themselves.
+type imageTable struct {
+	digests, pinned bool
+	platforms       []string            // of each image
+	users           map[string][]string // of each image's ID
+}
+
+// ask fills in what the list of images does not tell. What cannot be seen costs its own cells and a note.
+func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) {
+	var err error
+	if t.platforms, err = platforms(ctx, client, images); err != nil {
+		p.note("Not known: the platform of some images: %v", err)
 	}
-	if o.quiet {
-		for _, image := range images {
-			if _, err := fmt.Fprintln(p.stdout, clean(image.GetId())); err != nil {
-				return err
-			}
-		}
-		return nil
+	containers, err := client.ListContainers(ctx)
+	if err != nil {
+		p.note("Not known: who uses the images: %v", err)
 	}
-	heading := []string{"IMAGE", "TAG", "IMAGE ID", "SIZE"}
-	if digests {
-		heading = []string{"IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE"}
-	}
+	t.users = usersOf(images, containers)
+}
+
+// rows are crictl's columns first, so that a script which cuts them finds them where they were, and then ours.
+func (t *imageTable) rows(o *output, images []*runtimeapi.Image) [][]string {
 	var rows [][]string
-	for _, image := range images {
-		id, digest := image.GetId(), "<none>"
+	for i, image := range images {
+		digest := "<none>"
 		if list := image.GetRepoDigests(); len(list) > 0 {
 			_, digest, _ = strings.Cut(list[0], "@")
 		}
-		if !o.noTrunc {
-			id, digest = truncated(id), truncated(digest)
-		}
 		for _, name := range imageNames(image) {
-			row := []string{name[0], name[1], id, size(image.GetSize())}
-			if digests {
-				row = []string{name[0], name[1], digest, id, size(image.GetSize())}
-			}
-			rows = append(rows, row)
+			rows = append(rows, t.columns(name[0], name[1], o.shown(digest), o.shown(image.GetId()), size(image.GetSize()),
+				strconv.FormatBool(image.GetPinned()), t.platforms[i], usedBy(image, t.users[image.GetId()])))
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })
-	return table(p.stdout, append([][]string{heading}, rows...))
+	return append([][]string{t.columns("IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE", "PINNED", "PLATFORM", "USED BY")}, rows...)
+}
+
+// columns takes those out of a row that were not asked for.
+func (t *imageTable) columns(row ...string) []string {
+	if !t.pinned {
+		row = slices.Delete(row, 5, 6)
+	}
+	if !t.digests {
+		row = slices.Delete(row, 2, 3)
+	}
+	return row
 }
 
 // imageNames are the repositories and tags of an image, <none> where it has none.
@@ -161,10 +189,4 @@ func imageNames(image *runtimeapi.Image) (names [][2]string) {
 		names = append(names, [2]string{repository, "<none>"})
 	}
 	return names
-}
-
-// truncated is an ID as crictl shows it: the first 13 hex digits.
-func truncated(id string) string {
-	id = strings.TrimPrefix(id, "sha256:")
-	return id[:min(len(id), 13)]
 }

@@ -10,9 +10,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,18 +22,21 @@ import (
 	"unicode/utf16"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 )
 
 // output is the form a command prints in.
 type output struct {
-	format  string
+	format  string // what it is before flags are read is the default; empty is table
 	quiet   bool
 	noTrunc bool
 }
 
 func (o *output) flags(f *pflag.FlagSet, quiet string) {
-	f.StringVarP(&o.format, "output", "o", "table", "output format: table, json or yaml")
+	f.StringVarP(&o.format, "output", "o", cmp.Or(o.format, "table"), "output format: table, json or yaml")
 	if quiet != "" {
 		f.BoolVarP(&o.quiet, "quiet", "q", false, quiet)
 	}
@@ -52,6 +57,15 @@ func (o *output) data(w io.Writer, v any) error {
 		return err
 	}
 	return o.raw(w, text)
+}
+
+// message writes a message of the CRI as crictl does: empty values are shown, messages that are not there are left out.
+func (o *output) message(w io.Writer, m proto.Message) error {
+	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return o.data(w, json.RawMessage(text)) // whose blanks are not left to chance
 }
 
 // raw writes what is JSON already.
@@ -114,6 +128,54 @@ func table(w io.Writer, rows [][]string) error {
 		_, _ = fmt.Fprintln(tw, strings.Join(row, "\t")) // kept until Flush, which tells
 	}
 	return tw.Flush()
+}
+
+// lines writes texts, one a line.
+func lines(w io.Writer, texts []string) error {
+	for _, text := range texts {
+		if _, err := fmt.Fprintln(w, clean(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTerminal tells whether a person sits at the other end of a standard stream.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// progress tells a person that something goes on and for how long, until stop is called. Where nobody watches it is silent.
+func (p *program) progress(what string) (stop func()) {
+	if !isTerminal(p.stderr) {
+		return func() {}
+	}
+	return progressLine(p.stderr, what)
+}
+
+// progressLine writes one line again every second, and takes it away at the end.
+func progressLine(w io.Writer, what string) (stop func()) {
+	const width = 60 // a line that wraps could not be written over
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for begin := time.Now(); ; {
+			_, _ = fmt.Fprintf(w, "\r%s %s", shorten(clean(what), width), age(time.Since(begin)))
+			select {
+			case <-done:
+				_, _ = io.WriteString(w, "\r\x1b[K")
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-gone
+	}
 }
 
 // clean makes text from outside safe for a terminal: control and format characters, which could move the cursor or reverse the reading

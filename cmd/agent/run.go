@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"k8s.io/klog/v2"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
@@ -119,7 +118,7 @@ func (p *program) logger(format string) (*slog.Logger, error) {
 	}
 	if format == "auto" {
 		format = "json"
-		if f, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if isTerminal(p.stderr) {
 			format = "text"
 		}
 	}

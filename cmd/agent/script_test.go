@@ -30,6 +30,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -45,6 +47,9 @@ import (
 //	nosecret                        the last output shows no secret (code and until see to that by themselves)
 //	runtime start [FLAVOR]          starts a fake container runtime, $RUNTIME is its endpoint (not yet exported to the program)
 //	runtime stop|refuse|restart|hang|wake|rubbish|unready|hostile
+//	runtime fail METHOD             has a call of the CRI fail
+//	runtime slow IMAGE DURATION     has a pull take so long
+//	container NS/POD NAME IMAGE running|exited|created AGE [ATTEMPT]   a container on the fake runtime, made so long ago
 //	api start                       starts a fake API server with the node node-a and exports KUBECONFIG
 //	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure
 //	pod NS/NAME IMAGE [REASON [MESSAGE]]   a pod of node-a that waits; its container is called app. $'...' escapes are read in all
@@ -67,7 +72,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "until": untilCommand, "nosecret": func(ts *testscript.TestScript, _ bool, _ []string) { noSecret(ts) },
-			"runtime": runtimeCommand, "api": apiCommand, "pod": podCommand, "apply": applyCommand, "certificate": certificateCommand, "lines": linesCommand, "term": termCommand,
+			"runtime": runtimeCommand, "container": containerCommand, "api": apiCommand, "pod": podCommand, "apply": applyCommand, "certificate": certificateCommand, "lines": linesCommand, "term": termCommand,
 		},
 	})
 }
@@ -217,9 +222,13 @@ func runtimeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	case "unready":
 		s.runtime.SetCondition("RuntimeReady", false, "Broken", "no shim")
 	case "hostile":
-		s.runtime.SetImages(critest.Image{
-			ID: strings.Repeat("ab", 32), Size: 1234567, Tags: []string{"evil\x1b[2J\u202e/\u009bx:1\tt"}, Digests: []string{"evil\x1b[2J@sha256:" + strings.Repeat("cd", 32)},
-		})
+		makeHostile(s.runtime)
+	case "fail":
+		s.runtime.SetAnswer(args[1], nil, status.Error(codes.Internal, "the store is locked"))
+	case "slow":
+		took, err := time.ParseDuration(args[2])
+		ts.Check(err)
+		s.runtime.SetPull(args[1], critest.Pull{Took: took, Text: "never done"})
 	default:
 		ts.Fatalf("runtime %s: no such command", args[0])
 	}

@@ -78,11 +78,16 @@ func (s *settings) resolve(cmd *cobra.Command) error {
 	return nil
 }
 
-// othersEnvironment are variables of crictl, kubectl and the manifests that are as strong as ours.
-var othersEnvironment = map[string]string{
-	"runtime-endpoint": "CONTAINER_RUNTIME_ENDPOINT", "image-endpoint": "IMAGE_SERVICE_ENDPOINT", "config": "CRI_CONFIG_FILE",
-	"kubeconfig": "KUBECONFIG", "node-name": "NODE_NAME",
-}
+// othersEnvironment are variables of crictl, kubectl and the manifests that are as strong as ours. Those of readElsewhere their own library
+// reads.
+var (
+	othersEnvironment = map[string]string{
+		"runtime-endpoint": "CONTAINER_RUNTIME_ENDPOINT", "image-endpoint": "IMAGE_SERVICE_ENDPOINT", "config": "CRI_CONFIG_FILE",
+		"kubeconfig": "KUBECONFIG", "node-name": "NODE_NAME",
+		"creds": "CRICTL_CREDS", "auth": "CRICTL_AUTH", "pull-timeout": "CRICTL_PULL_TIMEOUT",
+	}
+	readElsewhere = []string{"runtime-endpoint", "image-endpoint", "config", "kubeconfig"}
+)
 
 // needsNoSettings are the commands that ask nothing of this node: a configuration file that is wrong, or that only root may read, is none
 // of their business.
@@ -100,8 +105,8 @@ func (s *settings) fromEnvironment(flags *pflag.FlagSet) (err error) {
 			return
 		}
 		if theirs := othersEnvironment[f.Name]; !ok && theirs != "" && os.Getenv(theirs) != "" {
-			if f.Name != "node-name" {
-				s.sources[f.Name] = "environment " + theirs // whose library reads it itself
+			if slices.Contains(readElsewhere, f.Name) {
+				s.sources[f.Name] = "environment " + theirs
 				return
 			}
 			name, value, ok = theirs, os.Getenv(theirs), true

@@ -63,7 +63,7 @@ type Failure struct {
 
 // setCause gives the failure what a text said.
 func (f *Failure) setCause(v cause.Verdict, message string) {
-	f.Cause, f.Scope, f.Message, f.Advice = v.Cause, v.Scope(), redact(message), v.Cause.Advice()
+	f.Cause, f.Scope, f.Message, f.Advice = v.Cause, v.Scope(), Redact(message), v.Cause.Advice()
 }
 
 // Registry is the registry of an image reference, as the runtime reads it: docker.io for a bare name. It is empty for what is no

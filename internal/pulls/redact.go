@@ -7,12 +7,12 @@ import "regexp"
 var (
 	userinfo  = regexp.MustCompile(`(://)[^/\s"?#]*@`)
 	signature = regexp.MustCompile(`(?i)((?:[?&]|\\u0026|&amp;)(?:[\w.-]*(?:sig|signature|token|credential|secret|password|key|policy|auth|hmac|jwt)[\w.-]*)=)[^&\s"'\\]+`)
-	bearer    = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9+/._~-]{16,}=*|\b(authorization:\s*\w+)\s+\S+`)
+	bearer    = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9+/._~-]{16,}=*|\b(authorization:\s*(?:basic|bearer|digest|negotiate|token))\s+\S+`)
 	field     = regexp.MustCompile(`(?i)(\\?"(?:\w*token|password|secret|auth|identitytoken)\\?"\s*:\s*\\?")[^"\\]+`)
 )
 
-// redact takes the secrets out of a text from outside.
-func redact(text string) string {
+// Redact takes the secrets out of a text from outside.
+func Redact(text string) string {
 	text = userinfo.ReplaceAllString(text, "$1***@")
 	text = signature.ReplaceAllString(text, "$1***")
 	text = field.ReplaceAllString(text, "$1***")

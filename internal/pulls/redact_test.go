@@ -18,9 +18,10 @@ func TestRedact(t *testing.T) {
 		{"escaped token field", `"{\"access_token\": \"s3cr3t\"}"`, `"{\"access_token\": \"***\"}"`},
 		{"short basic auth", "Authorization: Basic Ym9iOng=", "Authorization: Basic ***"},
 		{"token", "Authorization: Bearer eyJhbGciOiJSUzI1NiIsInR5", "Authorization: Bearer ***"},
+		{"authorization as a word", "may require authorization: authorization failed: no basic auth credentials", "may require authorization: authorization failed: no basic auth credentials"},
 		{"basic auth as a word", "failed: no basic auth credentials", "failed: no basic auth credentials"},
 	} {
-		if got := redact(test.text); got != test.want {
+		if got := Redact(test.text); got != test.want {
 			t.Errorf("%s: %s\n got %s\nwant %s", test.name, test.text, got, test.want)
 		}
 	}

@@ -276,7 +276,7 @@ func shownReason(reason string) string {
 	if strings.IndexByte(reason, ' ') < 0 {
 		return reason
 	}
-	return redact(reason)
+	return Redact(reason)
 }
 
 // starting tells the reasons that a kubelet gives before it knows anything, and during a pull: pod status has no word for pulling.

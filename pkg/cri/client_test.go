@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -531,6 +532,21 @@ func TestNoSecretInErrors(t *testing.T) {
 	r.Stop()
 	_, err = c.PullImage(t.Context(), "x", auth)
 	check(err)
+}
+
+// TestSecretForms: an answer may repeat a password as a program or an address
+// writes it, and one secret may be part of another.
+func TestSecretForms(t *testing.T) {
+	const password = `pa"ss/wörd+`
+	auth := &runtimeapi.AuthConfig{Username: "robot", Password: password, RegistryToken: "head." + password + ".tail"}
+	r := critest.Start(t, critest.Containerd16)
+	r.SetPull("x", critest.Pull{Text: fmt.Sprintf("%s, %q, %s, %s and %s", password, password, url.QueryEscape(password), url.PathEscape(password), auth.GetRegistryToken())})
+	c := dial(t, cri.Config{Runtime: r.Endpoint()})
+	_, err := c.PullImage(t.Context(), "x", auth)
+	const want = `[redacted], "[redacted]", [redacted], [redacted] and [redacted]`
+	if e := wantError(t, err, cri.Answered); e.Err.Error() != want {
+		t.Errorf("got %q, want %q", e.Err.Error(), want)
+	}
 }
 
 func TestObserve(t *testing.T) {

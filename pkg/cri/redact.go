@@ -1,7 +1,11 @@
 package cri
 
 import (
+	"cmp"
 	"encoding/base64"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -12,7 +16,8 @@ import (
 const minSecret = 4
 
 // secretsOf lists the forms in which an answer could repeat the credentials of
-// a pull: as they are, and as the Basic header that carries them.
+// a pull: as they are, as the Basic header that carries them, and each quoted
+// or escaped.
 func secretsOf(auth *runtimeapi.AuthConfig) []string {
 	if auth == nil {
 		return nil
@@ -32,13 +37,14 @@ func secretsOf(auth *runtimeapi.AuthConfig) []string {
 			all = append(all, strings.TrimRight(password, "\x00"))
 		}
 	}
-	var long []string
 	for _, s := range all {
-		if len(s) >= minSecret {
-			long = append(long, s)
-		}
+		quoted := strconv.Quote(s)
+		all = append(all, quoted[1:len(quoted)-1], url.QueryEscape(s), url.PathEscape(s))
 	}
-	return long
+	all = slices.DeleteFunc(all, func(s string) bool { return len(s) < minSecret })
+	// The longest first: one that contains another would be left in pieces.
+	slices.SortFunc(all, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	return all
 }
 
 func redact(text string, secrets []string) string {

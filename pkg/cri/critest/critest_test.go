@@ -1,6 +1,7 @@
 package critest_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -130,6 +131,9 @@ func TestCRIOAsRecorded(t *testing.T) {
 		}) {
 		t.Errorf("got %v", first)
 	}
+	if status, _, err := c.ImageStatus(ctx, first.GetId(), false); first.GetSpec() != nil || status.GetSpec() == nil || err != nil {
+		t.Errorf("the list has a spec, or the status has none: %v, %v", status, err)
+	}
 
 	fs, err := c.ImageFsInfo(ctx)
 	if err != nil || len(fs.GetImageFilesystems()) != 1 || len(fs.GetContainerFilesystems()) != 1 {
@@ -157,6 +161,56 @@ func TestCRIOAsRecorded(t *testing.T) {
 	}
 	if config.SandboxImage == "" || config.CRIO["CgroupManagerName"] != "cgroupfs" {
 		t.Errorf("got %+v", config)
+	}
+}
+
+// TestPrivate: each flavor has its words for a registry that wants credentials.
+func TestPrivate(t *testing.T) {
+	const ref = critest.Private + "/pause:3.9"
+	for _, test := range []struct {
+		flavor        critest.Flavor
+		without, with string // credentials, which are wrong
+	}{
+		{critest.Containerd16, "failed with status code [manifests 3.9]: 401 Unauthorized", "failed with status code [manifests 3.9]: 401 Unauthorized"},
+		{critest.Containerd2, "no basic auth credentials", "unexpected status from HEAD request to http://" + critest.Private + "/v2/pause/manifests/3.9: 401 Unauthorized"},
+		{critest.CRIO, "unauthorized: authentication required", "unauthorized: authentication required"},
+	} {
+		_, c := start(t, test.flavor)
+		_, err := c.PullImage(t.Context(), ref, nil)
+		if err == nil || !strings.HasSuffix(err.Error(), test.without) {
+			t.Errorf("%s without credentials: %v", test.flavor, err)
+		}
+		_, err = c.PullImage(t.Context(), ref, &runtimeapi.AuthConfig{Username: critest.PrivateUser, Password: "wrong"})
+		if err == nil || !strings.HasSuffix(err.Error(), test.with) {
+			t.Errorf("%s with wrong credentials: %v", test.flavor, err)
+		}
+		for _, auth := range []*runtimeapi.AuthConfig{
+			{Username: critest.PrivateUser, Password: critest.Secret},
+			{Auth: base64.StdEncoding.EncodeToString([]byte(critest.PrivateUser + ":" + critest.Secret))},
+		} {
+			if _, err := c.PullImage(t.Context(), ref, auth); err != nil {
+				t.Errorf("%s: %v", test.flavor, err)
+			}
+		}
+	}
+}
+
+func TestAddContainer(t *testing.T) {
+	r, c := start(t, critest.CRIO)
+	one := critest.Container{Namespace: "shop", Pod: "cart", Name: "app", Image: critest.Registry + "/pause:3.10", Created: time.Unix(1, 0)}
+	r.AddContainer(one)
+	one.Attempt, one.State = 1, runtimeapi.ContainerState_CONTAINER_RUNNING
+	r.AddContainer(one)
+	containers, err := c.ListContainers(t.Context())
+	if err != nil || len(containers) != 2 || containers[0].GetId() == containers[1].GetId() {
+		t.Fatal(containers, err)
+	}
+	if got := containers[1]; got.GetImageId() != r.Images()[0].ID || got.GetImageRef() != r.Images()[0].Digests[0] || got.GetLabels()["io.kubernetes.pod.name"] != "cart" {
+		t.Errorf("got %v", got)
+	}
+	sandboxes, err := c.ListPodSandboxes(t.Context())
+	if err != nil || len(sandboxes) != 1 || sandboxes[0].GetId() != containers[0].GetPodSandboxId() || sandboxes[0].GetState() != runtimeapi.PodSandboxState_SANDBOX_READY {
+		t.Errorf("got %v, %v", sandboxes, err)
 	}
 }
 

@@ -19,7 +19,9 @@ type manners struct {
 	conditions []string
 	info       func() map[string]string
 	fs         func() *runtimeapi.ImageFsInfoResponse
-	pull       func(ref string, secure bool) Pull
+	// container is how its list of containers names the image of one.
+	container func(named string, image *runtimeapi.Image) *runtimeapi.Container
+	pull      func(ref string, a asked) Pull
 }
 
 var flavors = map[Flavor]manners{
@@ -38,8 +40,9 @@ var flavors = map[Flavor]manners{
 				"lastCNILoadStatus.default": "OK",
 			}
 		},
-		fs:   containerdFs,
-		pull: containerd16Texts.pull,
+		fs:        containerdFs,
+		container: containerd16Container,
+		pull:      containerd16Texts.pull,
 	},
 	Containerd2: {
 		name:       "containerd",
@@ -56,8 +59,9 @@ var flavors = map[Flavor]manners{
 				"lastCNILoadStatus.default": "OK",
 			}
 		},
-		fs:   containerdFs,
-		pull: containerd2Texts.pull,
+		fs:        containerdFs,
+		container: containerd2Container,
+		pull:      containerd2Texts.pull,
 	},
 	CRIO: {
 		name:       "cri-o",
@@ -67,6 +71,7 @@ var flavors = map[Flavor]manners{
 		conditions: []string{runtimeapi.RuntimeReady, runtimeapi.NetworkReady},
 		info:       func() map[string]string { return map[string]string{"config": crioConfig} },
 		fs:         crioFs,
+		container:  crioContainer,
 		pull:       crioPull,
 	},
 }

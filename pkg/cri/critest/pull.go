@@ -1,11 +1,13 @@
 package critest
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
 	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // The hosts that the fake knows. Any other does not resolve.
@@ -14,6 +16,9 @@ const (
 	// 3.10, 3.9, armonly (one manifest, for arm64) and armindex (an index that
 	// has arm64 only).
 	Registry = "127.0.0.1:5000"
+	// Private has what Registry has, for [PrivateUser] with the password [Secret].
+	Private     = "127.0.0.1:5001"
+	PrivateUser = "robot"
 	// Nobody is where nobody listens.
 	Nobody = "127.0.0.1:5999"
 	// Blocked is blocked by CRI-O's registries.conf.
@@ -107,6 +112,19 @@ func hostname(host string) string {
 	return name
 }
 
+// asked is what a pull depends on beside the reference: whether the runtime
+// insists on HTTPS for Registry, and the credentials.
+type asked struct {
+	secure bool
+	auth   *runtimeapi.AuthConfig
+}
+
+// admitted tells whether Private takes the credentials.
+func (a asked) admitted() bool {
+	const pair = PrivateUser + ":" + Secret
+	return a.auth.GetUsername()+":"+a.auth.GetPassword() == pair || a.auth.GetAuth() == base64.StdEncoding.EncodeToString([]byte(pair))
+}
+
 // containerdTexts is where the versions of containerd differ in words. All of
 // 1.6 was heard from containerd 1.6.20 itself.
 type containerdTexts struct {
@@ -116,6 +134,9 @@ type containerdTexts struct {
 	noPlatform func(ref, index string) string
 	// badName gives the parser's words.
 	badName func(error) string
+	// refused is what follows the prefix where a registry wants other
+	// credentials than those shown, if any were.
+	refused func(host, path, tag string, shown bool) string
 	// loopback is the scheme tried on a loopback registry that nothing
 	// configures.
 	loopback string
@@ -135,6 +156,9 @@ var containerd16Texts = containerdTexts{
 		}
 		return err.Error()
 	},
+	refused: func(host, _, tag string, _ bool) string {
+		return fmt.Sprintf("pulling from host %s failed with status code [manifests %s]: 401 Unauthorized", host, tag)
+	},
 	loopback: "http",
 }
 
@@ -145,11 +169,17 @@ var containerd2Texts = containerdTexts{
 	noPlatform: func(_, index string) string {
 		return fmt.Sprintf("get image config descriptor: no match for platform in manifest %s: not found", index)
 	},
-	badName:  error.Error,
+	badName: error.Error,
+	refused: func(host, path, tag string, shown bool) string {
+		if !shown {
+			return "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials"
+		}
+		return fmt.Sprintf("unexpected status from HEAD request to http://%s/v2/%s/manifests/%s: 401 Unauthorized", host, path, tag)
+	},
 	loopback: "https",
 }
 
-func (c containerdTexts) pull(ref string, secure bool) Pull {
+func (c containerdTexts) pull(ref string, a asked) Pull {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
 		return Pull{Code: codes.Unknown, Text: fmt.Sprintf("failed to parse image reference %q: %s", ref, c.badName(err))}
@@ -162,12 +192,20 @@ func (c containerdTexts) pull(ref string, secure bool) Pull {
 	}
 	switch host {
 	case Registry:
-		if secure {
+		if a.secure {
 			return Pull{Code: codes.Unknown, Text: prefix + head("https", host) + "http: server gave HTTP response to HTTPS client"}
 		}
 		if armindex(named) {
 			const index = "sha256:3b1f0a2d9c8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a"
 			return Pull{Code: codes.NotFound, Text: c.noPlatform(full, index)}
+		}
+		if image, ok := stock(named); ok {
+			return Pull{Image: &image}
+		}
+		return Pull{Code: codes.NotFound, Text: prefix + full + ": not found"}
+	case Private:
+		if !a.admitted() {
+			return Pull{Code: codes.Unknown, Text: prefix + c.refused(host, reference.Path(named), version(named), a.auth != nil)}
 		}
 		if image, ok := stock(named); ok {
 			return Pull{Image: &image}
@@ -183,7 +221,7 @@ func (c containerdTexts) pull(ref string, secure bool) Pull {
 }
 
 // crioPull is the recorded table of CRI-O. Each code is Unknown.
-func crioPull(ref string, secure bool) Pull {
+func crioPull(ref string, a asked) Pull {
 	fail := func(format string, args ...any) Pull {
 		return Pull{Code: codes.Unknown, Text: fmt.Sprintf(format, args...)}
 	}
@@ -200,10 +238,14 @@ func crioPull(ref string, secure bool) Pull {
 		return fail("cannot parse input: %q: %s", ref, why)
 	}
 	full, host, path, tag := named.String(), reference.Domain(named), reference.Path(named), version(named)
+	unread := func(why string) Pull {
+		why = fmt.Sprintf("reading manifest %s in %s: %s", tag, named.Name(), why)
+		return fail("unable to pull image or OCI artifact: pull image err: initializing source docker://%s: %s; artifact err: image reference: get manifest from ref: create image source: %s", full, why, why)
+	}
 
 	switch host {
 	case Registry:
-		if secure {
+		if a.secure {
 			return fail("unable to pull image: initializing source docker://%s: pinging container registry %s: Get \"https://%s/v2/\": http: server gave HTTP response to HTTPS client", full, host, host)
 		}
 		if armindex(named) {
@@ -213,8 +255,15 @@ func crioPull(ref string, secure bool) Pull {
 		if image, ok := stock(named); ok {
 			return Pull{Image: &image}
 		}
-		why := fmt.Sprintf("reading manifest %s in %s: manifest unknown", tag, named.Name())
-		return fail("unable to pull image or OCI artifact: pull image err: initializing source docker://%s: %s; artifact err: image reference: get manifest from ref: create image source: %s", full, why, why)
+		return unread("manifest unknown")
+	case Private:
+		if !a.admitted() {
+			return unread("unauthorized: authentication required") // not recorded on its own
+		}
+		if image, ok := stock(named); ok {
+			return Pull{Image: &image}
+		}
+		return unread("manifest unknown")
 	case Nobody:
 		return fail("RegistryUnavailable: unable to pull image: initializing source docker://%s: pinging container registry %s: Get \"http://%s/v2/\": dial tcp %s: connect: connection refused", full, host, host, host)
 	case Blocked:

@@ -109,6 +109,9 @@ func (s *imageService) ImageStatus(_ context.Context, req *runtimeapi.ImageStatu
 		return resp, nil
 	}
 	resp.Image = m.render(image)
+	if m.name == "cri-o" {
+		resp.Image.Spec = &runtimeapi.ImageSpec{} // its list has none
+	}
 	if req.GetVerbose() {
 		resp.Info = map[string]string{"info": m.imageInfo(image)}
 	}
@@ -120,10 +123,10 @@ func (s *imageService) PullImage(ctx context.Context, req *runtimeapi.PullImageR
 	ref := req.GetImage().GetImage()
 	s.r.mu.Lock()
 	pull, scripted := s.r.state.pulls[ref]
-	secure := s.r.state.secure
+	a := asked{s.r.state.secure, req.GetAuth()}
 	s.r.mu.Unlock()
 	if !scripted {
-		pull = s.r.manners.pull(ref, secure)
+		pull = s.r.manners.pull(ref, a)
 	}
 	if err := wait(ctx, pull.Took); err != nil {
 		return nil, err
@@ -150,17 +153,13 @@ func (s *imageService) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoReque
 
 // render writes an image as the flavor does.
 func (m manners) render(i Image) *runtimeapi.Image {
-	image := &runtimeapi.Image{
+	return &runtimeapi.Image{
 		Id:          m.id(i),
 		RepoTags:    slices.Clone(i.Tags),
 		RepoDigests: slices.Clone(i.Digests),
 		Size:        i.Size,
 		Pinned:      i.Pinned,
 	}
-	if m.name == "cri-o" {
-		image.Spec = &runtimeapi.ImageSpec{}
-	}
-	return image
 }
 
 // id writes an image's identifier: containerd with the algorithm, CRI-O
