@@ -46,7 +46,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
-	@cd test/node && $(GO) test -short .
+	@cd test/node && $(GO) test -short . ./asked
 
 .PHONY: test
 test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
@@ -55,7 +55,12 @@ test: unit ## unit tests, then tests against a real containerd and registry from
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/...
+
+.PHONY: asked
+asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow cases too (needs root; 8 minutes)
+	@cd test/node && $(GO) test -count=1 -timeout 40m ./asked
 
 .PHONY: demo
 demo: build ## a whole node of its own with broken pods and the agent, to look around in (needs root)
@@ -72,6 +77,7 @@ bench: build ## measure the agent beside its peers; writes the tables of docs/BE
 .PHONY: docs
 docs: ## write the pages that are made from the code
 	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
+	@cd test/node && $(GO) test ./asked -run TestDocs -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 s

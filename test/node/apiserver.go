@@ -37,12 +37,12 @@ rules:
 
 func (n *Node) prepareAPIServer() error {
 	dir := filepath.Join(n.Dir, "apiserver")
-	ca, err := newAuthority("pullwatch test node", n.CAFile())
+	ca, err := NewAuthority("pullwatch test node", n.CAFile())
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(
-		ca.issue(filepath.Join(dir, "serving"), "kubernetes", "kubernetes.default.svc"),
+		ca.Issue(filepath.Join(dir, "serving"), "kubernetes", "kubernetes.default.svc"),
 		writeSigningKey(filepath.Join(dir, "sa")),
 		writeFile(filepath.Join(dir, "audit-policy.yaml"), []byte(auditPolicy), 0o600),
 	); err != nil {

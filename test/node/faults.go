@@ -14,11 +14,11 @@ import (
 
 func (n *Node) prepareFaults() error {
 	dir := filepath.Join(n.Dir, "faults")
-	ca, err := newAuthority("a company CA", filepath.Join(dir, "ca.crt"))
+	ca, err := NewAuthority("a company CA", filepath.Join(dir, "ca.crt"))
 	if err != nil {
 		return err
 	}
-	if err := ca.issue(filepath.Join(dir, "serving")); err != nil {
+	if err := ca.Issue(filepath.Join(dir, "serving")); err != nil {
 		return err
 	}
 	listeners := map[string]string{}

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// authority is a certificate authority of this node's own.
-type authority struct {
+// Authority is a certificate authority of a test's own.
+type Authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// newAuthority makes a CA and writes its certificate to path.
-func newAuthority(name, path string) (*authority, error) {
+// NewAuthority makes a CA and writes its certificate to path.
+func NewAuthority(name, path string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -41,11 +41,11 @@ func newAuthority(name, path string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &authority{cert, key}, writePEM(path, "CERTIFICATE", der)
+	return &Authority{cert, key}, writePEM(path, "CERTIFICATE", der)
 }
 
-// issue writes a server certificate for loopback and the given names to base.crt and base.key.
-func (a *authority) issue(base string, names ...string) error {
+// Issue writes a certificate for servers and clients, valid for loopback and the given names, to base.crt and base.key.
+func (a *Authority) Issue(base string, names ...string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (a *authority) issue(base string, names ...string) error {
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: filepath.Base(base)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames: append([]string{"localhost"}, names...), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
