@@ -1,0 +1,72 @@
+package probe
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Reach is which addresses a probe may connect to. Names of registries come from tenants, and a name may resolve to anything: the agent has
+// the node's network and must not be made to knock at doors that the tenant cannot reach.
+type Reach int
+
+const (
+	// Anywhere is for what the runtime's configuration or the operator names.
+	Anywhere Reach = iota
+	// NotThisNode refuses loopback, link-local (with it the metadata services) and other addresses that are no registry's. It is for names that only
+	// pods give.
+	NotThisNode
+	// PublicOnly refuses private addresses too. It is where a public registry sends the probe: its token service, its redirects.
+	PublicOnly
+)
+
+// metadata are the metadata services of clouds that are not link-local.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+	netip.MustParseAddr("192.0.0.192"),     // Oracle
+	netip.MustParseAddr("fd20:ce::254"),    // Google
+}
+
+// shared is the space of carriers' NAT, 100.64.0.0/10 (RFC 6598), which clusters use as private.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// refusedError is an address that a probe does not connect to.
+type refusedError struct {
+	address netip.Addr
+	reach   Reach
+}
+
+func (e *refusedError) Error() string {
+	if e.reach == PublicOnly {
+		return fmt.Sprintf("address %s is not asked: a public registry names it, and it is private", e.address)
+	}
+	return fmt.Sprintf("address %s is not asked: only a pod names this registry, and the address is this node's own, link-local or a metadata service's", e.address)
+}
+
+// allows tells whether an address may be connected to.
+func (r Reach) allows(a netip.Addr) error {
+	a = a.Unmap()
+	var refused bool
+	switch r {
+	case Anywhere:
+		return nil
+	case PublicOnly:
+		refused = private(a)
+		fallthrough
+	default:
+		refused = refused || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		for _, m := range metadata {
+			refused = refused || a == m
+		}
+	}
+	if refused {
+		return &refusedError{a, r}
+	}
+	return nil
+}
+
+// private tells whether an address is not of the public network.
+func private(a netip.Addr) bool {
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a)
+}
