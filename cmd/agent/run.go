@@ -18,6 +18,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/kube"
+	"github.com/pullwatch/pullwatch/internal/nodestatus"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 )
@@ -28,6 +29,7 @@ type runFlags struct {
 	registries                []string
 	maxFailing, maxRegistries int
 	conditions                bool
+	heartbeat                 time.Duration
 	logFormat                 string
 }
 
@@ -57,6 +59,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
 	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
 	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable and ImagePullFailing")
+	flags.DurationVar(&f.heartbeat, "heartbeat-interval", nodestatus.Heartbeat, "time between two writes of node conditions that do not change, at least "+nodestatus.HeartbeatLeast.String())
 	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 }
 
@@ -68,6 +71,10 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	if f.maxFailing < 0 || f.maxRegistries < 0 {
 		return &usageError{"--max-failing-series and --max-registries cannot be below 0", "0 writes none."}
 	}
+	if f.heartbeat < nodestatus.HeartbeatLeast {
+		return &usageError{fmt.Sprintf("--heartbeat-interval %s is below %s", f.heartbeat, nodestatus.HeartbeatLeast),
+			"Each write of a node's conditions reaches every watcher of nodes in the cluster; the default is " + nodestatus.Heartbeat.String() + "."}
+	}
 	for _, registry := range f.registries {
 		if pulls.Registry(registry+"/a:b") != registry {
 			return &usageError{fmt.Sprintf("--registry %q is no registry", registry), "Give the host, and the port if it has one, as image names do: registry.example.com:5000."}
@@ -77,7 +84,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	tuneMemory(log)
 	config := agent.Config{
 		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
-		Registries: f.registries, Conditions: f.conditions, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.

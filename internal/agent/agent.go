@@ -34,9 +34,10 @@ type Config struct {
 	NodeName          string
 	Settings          cri.Settings // where the runtime is
 	Timeout           time.Duration
-	Kube              *kube.Client // nil: told to do without an API server
-	Registries        []string     // established by configuration
-	Conditions        bool         // write the node's conditions
+	Kube              *kube.Client  // nil: told to do without an API server
+	Registries        []string      // established by configuration
+	Conditions        bool          // write the node's conditions
+	Heartbeat         time.Duration // between two writes of conditions that do not change; 0 is the default
 	MaxFailingSeries  int
 	MaxRegistries     int
 	Listen            string // of /metrics and health; empty serves none
@@ -107,7 +108,7 @@ func New(c Config) *Agent {
 		a.metrics.SetStream("pods", false)
 		a.metrics.SetStream("nodes", false)
 		if c.Conditions {
-			a.status = nodestatus.New(c.Kube, c.Log, a.metrics.CountWrite)
+			a.status = nodestatus.New(c.Kube, c.Heartbeat, c.Log, a.metrics.CountWrite)
 		}
 	}
 	a.metrics.SetEstablished(c.Registries)

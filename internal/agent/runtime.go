@@ -67,7 +67,6 @@ func (a *Agent) checkRuntime(ctx context.Context) error {
 	status, err := client.Status(ctx, false)
 	if err == nil {
 		now.Reachable, now.Up = true, true
-		a.runtimeSeen.Store(true)
 		for _, c := range status.GetStatus().GetConditions() {
 			if c.GetType() == "RuntimeReady" {
 				now.Ready = c.GetStatus()
@@ -99,6 +98,9 @@ func (a *Agent) checkRuntime(ctx context.Context) error {
 		}
 	}
 	a.publishRuntime(now, err)
+	if now.Up {
+		a.runtimeSeen.Store(true) // after it is published: who is told that the agent is ready may look
+	}
 	return err
 }
 

@@ -199,7 +199,7 @@ func (e *Error) Hint() string {
 	case apierrors.IsUnauthorized(e.Err):
 		return "The API server does not accept these credentials: check --kubeconfig or the pod's service account token."
 	case apierrors.IsForbidden(e.Err):
-		return "Grant the service account list and watch on pods, get, list and watch on nodes, and list on events."
+		return "Grant the service account list and watch on pods, get, list and watch on nodes, list on events; for conditions patch on nodes/status, create on events."
 	case apierrors.IsNotFound(e.Err):
 		return "Name this node as the cluster does (kubectl get nodes) with --node-name or NODE_NAME."
 	case apierrors.IsTooManyRequests(e.Err), apierrors.IsServerTimeout(e.Err), apierrors.IsTimeout(e.Err):

@@ -6,6 +6,7 @@
 package nodestatus
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -17,9 +18,13 @@ import (
 	"github.com/pullwatch/pullwatch/internal/kube"
 )
 
-// Heartbeat is how often conditions are written that do not change. The kubelet's own do so every 5 minutes too; each write reaches every
-// watcher of nodes.
+// Heartbeat is how often conditions are written that do not change, unless another time is given. The kubelet's own do so every 5 minutes
+// too; each write reaches every watcher of nodes.
 const Heartbeat = 5 * time.Minute
+
+// HeartbeatLeast is the shortest time between heartbeats that makes sense: the kubelet looks at its own conditions no more often
+// (nodeStatusUpdateFrequency, 10 s by default).
+const HeartbeatLeast = 10 * time.Second
 
 // How long to wait after a failed write: doubling, and anywhere in the second half of it, so that the agents of a fleet do not all come
 // back with the API server at the same moment.
@@ -36,10 +41,11 @@ type Writer interface {
 
 // Manager writes the verdicts that it is given.
 type Manager struct {
-	writer  Writer
-	log     *slog.Logger
-	observe func(write string, err error)
-	now     func() time.Time
+	writer    Writer
+	heartbeat time.Duration
+	log       *slog.Logger
+	observe   func(write string, err error)
+	now       func() time.Time
 
 	wake chan struct{}
 
@@ -49,9 +55,10 @@ type Manager struct {
 	written  []health.Verdict // as last written, or found on the node
 }
 
-// New makes a manager. observe is told of each write, "condition" or "event", and how it went.
-func New(w Writer, log *slog.Logger, observe func(write string, err error)) *Manager {
-	return &Manager{writer: w, log: log, observe: observe, now: time.Now, wake: make(chan struct{}, 1)}
+// New makes a manager. heartbeat is the time between two writes of conditions that do not change; 0 is Heartbeat. observe is told of each
+// write, "condition" or "event", and how it went.
+func New(w Writer, heartbeat time.Duration, log *slog.Logger, observe func(write string, err error)) *Manager {
+	return &Manager{writer: w, heartbeat: cmp.Or(heartbeat, Heartbeat), log: log, observe: observe, now: time.Now, wake: make(chan struct{}, 1)}
 }
 
 // Found is told once what stands on the node, before the first Set.
@@ -96,7 +103,7 @@ func indexOf(verdicts []health.Verdict, t health.Type) int {
 // Run writes until ctx ends.
 func (m *Manager) Run(ctx context.Context) {
 	// The first heartbeat comes anywhere within its time, since agents start together after an upgrade.
-	beat := time.NewTimer(rand.N(Heartbeat))
+	beat := time.NewTimer(rand.N(m.heartbeat))
 	defer beat.Stop()
 	retry := retryFirst
 	for {
@@ -123,7 +130,7 @@ func (m *Manager) Run(ctx context.Context) {
 			retry = min(2*retry, retryMost)
 		}
 		// A tenth of jitter keeps the fleet from falling into step.
-		beat.Reset(Heartbeat*9/10 + rand.N(Heartbeat/5))
+		beat.Reset(m.heartbeat*9/10 + rand.N(m.heartbeat/5))
 	}
 }
 

@@ -68,9 +68,14 @@ func verdicts(runtime, pulls bool, message string) []health.Verdict {
 
 func run(t *testing.T, test func(m *Manager, f *fake)) {
 	t.Helper()
+	runWith(t, Heartbeat, test)
+}
+
+func runWith(t *testing.T, heartbeat time.Duration, test func(m *Manager, f *fake)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{}
-		m := New(f, slog.New(slog.DiscardHandler), func(string, error) {})
+		m := New(f, heartbeat, slog.New(slog.DiscardHandler), func(string, error) {})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { m.Run(ctx); close(done) }()
@@ -122,19 +127,22 @@ func TestStatusAtOnceTextWithTheHeartbeat(t *testing.T) {
 }
 
 func TestHeartbeats(t *testing.T) {
-	run(t, func(m *Manager, f *fake) {
-		m.Found("uid", nil)
-		m.Set(verdicts(false, false, "fine"))
-		wait(time.Hour)
-		if n := len(f.so().patches); n < 11 || n > 15 {
-			t.Errorf("%d patches in an hour, want about 12", n)
-		}
-		for i := 1; i < len(f.so().patches); i++ {
-			if gap := f.so().patches[i].at.Sub(f.so().patches[i-1].at); gap > Heartbeat*11/10+time.Second {
-				t.Errorf("%s between two heartbeats", gap)
+	for _, heartbeat := range []time.Duration{Heartbeat, HeartbeatLeast} {
+		runWith(t, heartbeat, func(m *Manager, f *fake) {
+			m.Found("uid", nil)
+			m.Set(verdicts(false, false, "fine"))
+			wait(12 * heartbeat)
+			patches := f.so().patches
+			if n := len(patches); n < 11 || n > 15 {
+				t.Errorf("every %s: %d patches in 12 times that", heartbeat, n)
 			}
-		}
-	})
+			for i := 1; i < len(patches); i++ {
+				if gap := patches[i].at.Sub(patches[i-1].at); gap < heartbeat*9/10 || gap > heartbeat*11/10 {
+					t.Errorf("every %s: %s between two heartbeats", heartbeat, gap)
+				}
+			}
+		})
+	}
 }
 
 func TestNothingBeforeTheNodeWasRead(t *testing.T) {

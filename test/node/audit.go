@@ -19,7 +19,7 @@ type AuditEntry struct {
 	Namespace string
 	Pod       string    // for pods and pods/status
 	Received  time.Time // requestReceivedTimestamp
-	Completed time.Time // stageTimestamp of ResponseComplete: watchers are told at about this time
+	Completed time.Time // stageTimestamp of ResponseComplete: watchers are told at about this time; of a watch, when it began to be answered
 	Code      int
 	Waiting   []string // the waiting reasons that the kubelet wrote, "container=reason"
 }
@@ -90,7 +90,11 @@ func parseAudit(line []byte) (AuditEntry, bool, error) {
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return AuditEntry{}, false, err
 	}
-	if raw.Stage != "ResponseComplete" {
+	stage := "ResponseComplete"
+	if raw.Verb == "watch" {
+		stage = "ResponseStarted" // its end may be far away
+	}
+	if raw.Stage != stage {
 		return AuditEntry{}, false, nil
 	}
 	e := AuditEntry{

@@ -25,6 +25,11 @@ func TestParseAudit(t *testing.T) {
 	if _, ok, err := parseAudit([]byte(`{"stage":"RequestReceived"}`)); ok || err != nil {
 		t.Errorf("another stage: %v, %v; want it left out", ok, err)
 	}
+	for stage, want := range map[string]bool{"ResponseStarted": true, "ResponseComplete": false} {
+		if _, ok, err := parseAudit([]byte(`{"verb":"watch","stage":"` + stage + `"}`)); ok != want || err != nil {
+			t.Errorf("%s of a watch: %v, %v; a watch counts once, from its begin", stage, ok, err)
+		}
+	}
 	if _, _, err := parseAudit([]byte(`{"stage":`)); err == nil {
 		t.Error("half a line gives no error")
 	}
@@ -48,12 +53,18 @@ func TestChoosePorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := choosePorts(0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[int]string{}
-	for _, name := range portNames {
-		p := ports[name]
-		if other, ok := seen[p]; ok || p == 0 {
-			t.Errorf("port of %s is %d, as of %q", name, p, other)
+	for _, of := range []map[string]int{ports, more} { // nodes that come up at the same time
+		for _, name := range portNames {
+			p := of[name]
+			if other, ok := seen[p]; ok || p == 0 {
+				t.Errorf("port of %s is %d, as of %q", name, p, other)
+			}
+			seen[p] = name
 		}
-		seen[p] = name
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -111,6 +112,9 @@ var faultNames = []string{
 	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned", "refused",
 }
 
+// given are the ports that this process gave to a node: two that come up at the same time must not take the same.
+var given sync.Map
+
 // choosePorts gives each port name a number that is free now.
 func choosePorts(base int) (map[string]int, error) {
 	ports := map[string]int{}
@@ -132,9 +136,6 @@ func choosePorts(base int) (map[string]int, error) {
 			return nil, fmt.Errorf("no free ports on loopback between 20000 and 32000")
 		}
 		taken := p >= demoBasePort && p < demoBasePort+len(portNames)
-		for _, q := range ports {
-			taken = taken || p == q
-		}
 		l, err := net.Listen("tcp", loopback(p))
 		if taken || err != nil {
 			if err == nil {
@@ -143,6 +144,9 @@ func choosePorts(base int) (map[string]int, error) {
 			continue
 		}
 		_ = l.Close()
+		if _, again := given.LoadOrStore(p, true); again {
+			continue
+		}
 		ports[portNames[len(ports)]] = p
 	}
 	return ports, nil

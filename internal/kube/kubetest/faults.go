@@ -132,7 +132,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, asked Request) b
 		}
 		fail(w, http.StatusForbidden, metav1.StatusReasonForbidden, fmt.Sprintf(
 			`%s%s is forbidden: User "system:serviceaccount:pullwatch:pullwatch" cannot %s resource %q in API group "" %s`,
-			p.resource, name, asked.Verb(), p.resource, where))
+			p.resource, name, asked.Verb(), p.right(), where))
 	default:
 		return false
 	}

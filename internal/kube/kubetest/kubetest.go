@@ -1,5 +1,6 @@
 // Package kubetest is an API server that is not one: it listens on the loopback with TLS, serves what internal/kube asks of core/v1 (pods, nodes,
-// events; get, list and watch, with field selectors, resource versions and streamed lists) from memory, and fails as a test tells it to.
+// events; get, list and watch, with field selectors, resource versions and streamed lists) from memory, takes what internal/kube writes (the
+// conditions of a node's status, events), and fails as a test tells it to.
 //
 // What it says in a failure, it says in the words and the Status objects of a real API server. It answers in JSON whatever is asked for,
 // and it promises no more than Pullwatch uses: anything else is 404.
@@ -37,11 +38,17 @@ type Request struct {
 	Method, Path      string
 	Query             url.Values
 	Accept, UserAgent string
+	ContentType       string
+	Body              []byte
 }
 
 // Verb is what the request does, as RBAC calls it.
 func (r Request) Verb() string {
 	switch {
+	case r.Method == http.MethodPatch:
+		return "patch"
+	case r.Method == http.MethodPost:
+		return "create"
 	case r.Query.Get("watch") == "true" || r.Query.Get("watch") == "1":
 		return "watch"
 	case pathOf(r.Path).name != "":
@@ -50,8 +57,8 @@ func (r Request) Verb() string {
 	return "list"
 }
 
-// Resource is what the request is about: "pods", "nodes", "events".
-func (r Request) Resource() string { return pathOf(r.Path).resource }
+// Resource is what the request is about, as RBAC calls it: "pods", "nodes", "nodes/status", "events".
+func (r Request) Resource() string { return pathOf(r.Path).right() }
 
 // Server is a fake API server. All methods are safe for concurrent use, and what is set stays set over [Server.Down] and [Server.Up].
 type Server struct {
@@ -225,6 +232,11 @@ func (s *Server) AddEvent(event *corev1.Event) {
 func (s *Server) put(resource string, o object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.store(resource, o)
+}
+
+// store creates or replaces an object. The caller holds mu.
+func (s *Server) store(resource string, o object) {
 	k := key{resource, o.GetNamespace(), o.GetName()}
 	before := s.objects[k]
 	if o.GetUID() == "" {
@@ -268,7 +280,7 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
-// Count tells how many requests with the verb ("get", "list", "watch") there were for the resource.
+// Count tells how many requests with the verb ("get", "list", "watch", "create", "patch") there were for the resource.
 func (s *Server) Count(verb, resource string) int {
 	n := 0
 	for _, r := range s.Requests() {

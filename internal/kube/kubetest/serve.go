@@ -3,6 +3,7 @@ package kubetest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,9 +22,21 @@ type object interface {
 	metav1.Object
 }
 
-type path struct{ resource, namespace, name string }
+// path is what a request is about.
+type path struct {
+	key
+	sub string // "status", or nothing
+}
 
-// pathOf reads /api/v1/[namespaces/N/]RESOURCE[/NAME]. What is no such path has no resource.
+// right is the resource as RBAC calls it.
+func (p path) right() string {
+	if p.sub != "" {
+		return p.resource + "/" + p.sub
+	}
+	return p.resource
+}
+
+// pathOf reads /api/v1/[namespaces/N/]RESOURCE[/NAME[/status]]. What is no such path has no resource.
 func pathOf(text string) (p path) {
 	rest, ok := strings.CutPrefix(text, "/api/v1/")
 	if !ok {
@@ -33,12 +46,15 @@ func pathOf(text string) (p path) {
 	if len(parts) > 2 && parts[0] == "namespaces" {
 		p.namespace, parts = parts[1], parts[2:]
 	}
-	if len(parts) > 2 {
+	if len(parts) > 3 || len(parts) == 3 && parts[2] != "status" {
 		return path{}
 	}
 	p.resource = parts[0]
-	if len(parts) == 2 {
+	if len(parts) > 1 {
 		p.name = parts[1]
+	}
+	if len(parts) > 2 {
+		p.sub = parts[2]
 	}
 	return p
 }
@@ -78,7 +94,14 @@ var kinds = map[string]string{"pods": "Pod", "nodes": "Node", "events": "Event"}
 
 // ServeHTTP is the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	asked := Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Accept: r.Header.Get("Accept"), UserAgent: r.UserAgent()}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // whoever asked is gone
+	}
+	asked := Request{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Accept: r.Header.Get("Accept"), UserAgent: r.UserAgent(),
+		ContentType: r.Header.Get("Content-Type"), Body: body,
+	}
 	s.mu.Lock()
 	s.requests = append(s.requests, asked)
 	s.mu.Unlock()
@@ -86,7 +109,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := pathOf(r.URL.Path)
-	if labels[p.resource] == nil || r.Method != http.MethodGet {
+	switch asked.Verb() + " " + p.right() {
+	case "patch nodes/status":
+		s.patchConditions(w, p, asked)
+		return
+	case "create events":
+		s.createEvent(w, p, asked)
+		return
+	}
+	if labels[p.right()] == nil || r.Method != http.MethodGet {
 		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		return
 	}
@@ -117,10 +148,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) get(w http.ResponseWriter, p path) {
 	s.mu.Lock()
-	o := s.objects[key(p)]
+	o := s.objects[p.key]
 	s.mu.Unlock()
 	if o == nil {
-		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Sprintf("%s %q not found", p.resource, p.name))
+		notFound(w, p)
 		return
 	}
 	answer(w, http.StatusOK, o)
@@ -253,25 +284,4 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, asked Request, re
 			return
 		}
 	}
-}
-
-func status(code int, reason metav1.StatusReason, message string) *metav1.Status {
-	return &metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
-	}
-}
-
-func fail(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
-	answer(w, code, status(code, reason, message))
-}
-
-func answer(w http.ResponseWriter, code int, v any) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		code, text = http.StatusInternalServerError, []byte(err.Error())
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(text) // whoever asked is gone
 }

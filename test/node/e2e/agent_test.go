@@ -29,9 +29,10 @@ type agent struct {
 	n           *node.Node
 	bin, socket string
 	address     string // of /metrics and health
+	flags       []string
 }
 
-func startAgent(t *testing.T, n *node.Node) *agent {
+func startAgent(t *testing.T, n *node.Node, flags ...string) *agent {
 	t.Helper()
 	bin, err := filepath.Abs("../../../bin/pullwatch")
 	if err != nil {
@@ -40,18 +41,24 @@ func startAgent(t *testing.T, n *node.Node) *agent {
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("%v: build the agent first (make build)", err)
 	}
-	a := &agent{n: n, bin: bin, socket: filepath.Join(n.Dir, "pullwatch.sock"), address: n.Addr(agentPart)}
+	a := &agent{n: n, bin: bin, socket: filepath.Join(n.Dir, "pullwatch.sock"), address: n.Addr(agentPart), flags: flags}
 	a.start(t)
 	return a
 }
 
 func (a *agent) start(t *testing.T) {
 	t.Helper()
+	a.startUntil(t, "/readyz")
+}
+
+// startUntil starts the agent and waits until it says that all is well at a path.
+func (a *agent) startUntil(t *testing.T, path string) {
+	t.Helper()
 	if err := a.spawn(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the agent is ready", func() error {
-		err := a.get("/readyz", nil)
+	eventually(t, 30*time.Second, "the agent answers at "+path, func() error {
+		err := a.get(path, nil)
 		if err != nil && a.n.PID(agentPart) == 0 { // one that was killed may hold its port for a moment longer
 			return errors.Join(err, a.spawn())
 		}
@@ -60,10 +67,10 @@ func (a *agent) start(t *testing.T) {
 }
 
 func (a *agent) spawn() error {
-	return a.n.Spawn(agentPart, []string{
+	return a.n.Spawn(agentPart, append([]string{
 		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
 		"--listen-address", a.address, "--socket", a.socket,
-	})
+	}, a.flags...))
 }
 
 // get asks the agent over HTTP.

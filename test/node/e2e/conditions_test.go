@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,19 +105,7 @@ func testConditions(t *testing.T, a *agent) {
 	if c.Reason != "Unauthorized" || !strings.Contains(c.Message, n.PrivateRegistry().Addr) || strings.Contains(c.Message, "junk") {
 		t.Errorf("reason %s, message %s", c.Reason, c.Message)
 	}
-	eventually(t, 10*time.Second, "an event on the node", func() error {
-		object, err := n.Client().CoreV1().Nodes().Get(ctx, n.NodeName, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		events, err := n.Client().CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
-			FieldSelector: "involvedObject.kind=Node,reason=Unauthorized,involvedObject.uid=" + string(object.UID),
-		})
-		if err == nil && len(events.Items) != 1 {
-			return fmt.Errorf("%d events", len(events.Items))
-		}
-		return err
-	})
+	eventually(t, 10*time.Second, "an event on the node", events(ctx, n, "Unauthorized", 1))
 
 	// Killed in the middle of it, the agent flips nothing.
 	if err := n.Kill(agentPart); err != nil {
@@ -132,15 +121,6 @@ func testConditions(t *testing.T, a *agent) {
 		time.Sleep(time.Second)
 	}
 
-	if err := n.Kill(node.PartContainerd); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 2*time.Minute, "the runtime is unavailable", is(ctx, n, health.ContainerRuntimeUnavailable, corev1.ConditionTrue))
-	if err := n.Restart(ctx, node.PartContainerd); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 2*time.Minute, "the runtime is back", is(ctx, n, health.ContainerRuntimeUnavailable, corev1.ConditionFalse))
-
 	for _, namespace := range []string{"tenant-a", "tenant-b"} {
 		for _, pod := range []string{"secret", "junk"} {
 			if err := n.DeletePod(ctx, namespace, pod); err != nil {
@@ -148,6 +128,7 @@ func testConditions(t *testing.T, a *agent) {
 			}
 		}
 	}
+	testRuntimeHangs(t, n) // while the pulls' condition waits for its own hold to end
 	eventually(t, 3*time.Minute, "the condition of the pulls is False again", is(ctx, n, health.ImagePullFailing, corev1.ConditionFalse))
 
 	// Uninstalled: ours are gone, the foreign one is as its owner wrote it last.
@@ -172,4 +153,27 @@ func testConditions(t *testing.T, a *agent) {
 		t.Errorf("the kubelet's own condition is gone (%v)", err)
 	}
 	a.start(t)
+}
+
+// testRuntimeHangs: a runtime that takes calls and answers none is unavailable, is named, and is back once it goes on.
+func testRuntimeHangs(t *testing.T, n *node.Node) {
+	ctx := t.Context()
+	must(t, n.Signal(node.PartContainerd, syscall.SIGSTOP))
+	hung := time.Now()
+	eventually(t, 3*time.Minute, "the runtime is unavailable", is(ctx, n, health.ContainerRuntimeUnavailable, corev1.ConditionTrue))
+	must(t, n.Signal(node.PartContainerd, syscall.SIGCONT))
+	woken := time.Now()
+	c := ours(t, n)[health.ContainerRuntimeUnavailable]
+	if c.Reason != runtimeAway || !strings.Contains(c.Message, "containerd.sock") || !strings.Contains(c.Message, "no answer") {
+		t.Errorf("reason %s, message %s", c.Reason, c.Message)
+	}
+	if held := c.LastTransitionTime.Sub(hung); held < awayHold-time.Second { // the time on the node has seconds
+		t.Errorf("it turned %s after the runtime hung, want %s at least", held, awayHold)
+	}
+	eventually(t, 10*time.Second, "an event on the node", events(ctx, n, runtimeAway, 1))
+	eventually(t, 2*time.Minute, "the runtime is back", is(ctx, n, health.ContainerRuntimeUnavailable, corev1.ConditionFalse))
+	if held := ours(t, n)[health.ContainerRuntimeUnavailable].LastTransitionTime.Sub(woken); held < backHold-time.Second {
+		t.Errorf("it turned %s after the runtime went on, want %s at least", held, backHold)
+	}
+	eventually(t, 10*time.Second, "an event of its return", events(ctx, n, runtimeBack, 1))
 }
