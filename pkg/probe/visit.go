@@ -104,6 +104,9 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 
 	start := time.Now()
 	response, err := transport.RoundTrip(request)
+	if err != nil && strings.Contains(err.Error(), "readLoopPeekFailLocked") { // net/http has no words for it
+		err = errors.New("it speaks before it is asked, and not HTTP")
+	}
 	if err == nil {
 		v.status, v.header = response.StatusCode, response.Header
 		v.body, err = io.ReadAll(io.LimitReader(response.Body, mostBody))
