@@ -22,6 +22,19 @@ help: ## list the targets
 build: ## build bin/pullwatch
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch ./cmd/agent
 
+# README.md says which of them are tested. Told to trim paths too, vet shares with build what is compiled.
+PLATFORMS := linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390x linux/riscv64
+
+.PHONY: cross
+cross: ## vet and build bin/pullwatch-OS-ARCH for every platform, as the Dockerfile does
+	@for platform in $(PLATFORMS); do \
+		IFS=/ read -r os arch variant <<< $$platform; \
+		export CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch GOARM=$${variant#v}; \
+		echo "$$platform: vet, build"; \
+		$(GO) vet -trimpath ./...; \
+		$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch-$$os-$$arch$$variant ./cmd/agent; \
+	done
+
 .PHONY: check
 check: fmt vet lint unit ## format, vet, lint, unit tests: run this before a commit
 

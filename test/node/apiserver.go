@@ -43,6 +43,7 @@ func (n *Node) prepareAPIServer() error {
 	}
 	if err := errors.Join(
 		ca.Issue(filepath.Join(dir, "serving"), "kubernetes", "kubernetes.default.svc"),
+		ca.issueClient(filepath.Join(dir, "kubelet-client"), "kube-apiserver-kubelet-client", "system:masters"),
 		writeSigningKey(filepath.Join(dir, "sa")),
 		writeFile(filepath.Join(dir, "audit-policy.yaml"), []byte(auditPolicy), 0o600),
 	); err != nil {
@@ -86,8 +87,13 @@ contexts:
 
 func (n *Node) apiserver() command {
 	dir := filepath.Join(n.Dir, "apiserver")
+	var admission []string
+	if !n.Options.Controllers {
+		// Nobody makes the service accounts that this plugin would ask for.
+		admission = []string{"--disable-admission-plugins=ServiceAccount"}
+	}
 	return command{
-		argv: []string{
+		argv: append([]string{
 			n.Parts.APIServer,
 			"--etcd-servers=http://" + n.addr("etcd"),
 			"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
@@ -95,8 +101,8 @@ func (n *Node) apiserver() command {
 			"--tls-cert-file=" + dir + "/serving.crt", "--tls-private-key-file=" + dir + "/serving.key", "--cert-dir=" + dir,
 			"--token-auth-file=" + dir + "/tokens.csv",
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
-			// Nobody here makes the service accounts and tokens that this plugin would ask for.
-			"--disable-admission-plugins=ServiceAccount",
+			// It asks the kubelet by the node's name: logs and exec want one that resolves to loopback, as localhost does.
+			"--kubelet-client-certificate=" + dir + "/kubelet-client.crt", "--kubelet-client-key=" + dir + "/kubelet-client.key",
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + dir + "/sa.pub", "--service-account-signing-key-file=" + dir + "/sa.key",
 			"--service-cluster-ip-range=10.96.0.0/24",
@@ -104,7 +110,7 @@ func (n *Node) apiserver() command {
 			"--audit-policy-file=" + dir + "/audit-policy.yaml", "--audit-log-path=" + n.AuditLog(),
 			"--feature-gates=ImageVolume=true",
 			"--allow-privileged",
-		},
+		}, admission...),
 		timeout: 60 * time.Second,
 		ready: func(ctx context.Context) error {
 			if _, err := n.Client().CoreV1().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {

@@ -38,6 +38,9 @@ func (n *Node) Client() kubernetes.Interface {
 	return n.client
 }
 
+// agentRole names the rights of AgentUser. It is not the name that the manifests use, so that these can be applied as they are.
+const agentRole = "agent-of-the-harness"
+
 // grantAgent gives AgentUser the rights of the manifests, and no others: what they lack shows in the tests.
 func (n *Node) grantAgent(ctx context.Context) error {
 	source, err := sourceDir()
@@ -74,11 +77,11 @@ func (n *Node) grantAgent(ctx context.Context) error {
 // grantIn gives AgentUser rights in one namespace.
 func (n *Node) grantIn(ctx context.Context, namespace string, rules []rbacv1.PolicyRule) error {
 	rbac := n.Client().RbacV1()
-	_, err := rbac.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: AgentUser}, Rules: rules}, metav1.CreateOptions{})
+	_, err := rbac.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: agentRole}, Rules: rules}, metav1.CreateOptions{})
 	if err == nil || apierrors.IsAlreadyExists(err) {
 		_, err = rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: AgentUser},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: AgentUser},
+			ObjectMeta: metav1.ObjectMeta{Name: agentRole},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: agentRole},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: AgentUser}},
 		}, metav1.CreateOptions{})
 	}
@@ -91,7 +94,7 @@ func (n *Node) grantIn(ctx context.Context, namespace string, rules []rbacv1.Pol
 // Grant replaces the rights of AgentUser; without rules it may do nothing.
 func (n *Node) Grant(ctx context.Context, rules []rbacv1.PolicyRule) error {
 	rbac := n.Client().RbacV1()
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: AgentUser}, Rules: rules}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: agentRole}, Rules: rules}
 	_, err := rbac.ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err = rbac.ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
@@ -100,8 +103,8 @@ func (n *Node) Grant(ctx context.Context, rules []rbacv1.PolicyRule) error {
 		return fmt.Errorf("grant %s its rights: %w", AgentUser, err)
 	}
 	_, err = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: AgentUser},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: AgentUser},
+		ObjectMeta: metav1.ObjectMeta{Name: agentRole},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: agentRole},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: AgentUser}},
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

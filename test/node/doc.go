@@ -2,7 +2,8 @@
 // in the field, and mends them again.
 //
 // It promises:
-//   - everything is real: etcd, kube-apiserver, kubelet, containerd, runc and registries, one process each. Only
+//   - everything is real: etcd, kube-apiserver, kubelet, containerd, runc and registries, one process each, and where
+//     Options.Controllers asks for them kube-controller-manager and kube-scheduler. Only
 //     registries that have to misbehave are written here (faults), and they speak HTTP as a registry does;
 //   - nothing is shared with the machine: ports on loopback, one directory (State.Dir), a cgroup subtree and
 //     iptables rules that carry the node's mark, so that two nodes can run side by side;

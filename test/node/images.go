@@ -206,20 +206,25 @@ func (r *Registry) Untag(repo, tag string) error {
 	return os.RemoveAll(r.tagDir(repo, tag))
 }
 
+// Get is what the registry has under repo:tag for this machine's platform.
+func (r *Registry) Get(ctx context.Context, repoTag string) (v1.Image, error) {
+	ref, err := name.ParseReference(r.Ref(repoTag), name.Insecure)
+	if err != nil {
+		return nil, err
+	}
+	return remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(r.auth), remote.WithTransport(direct.Transport))
+}
+
 // SetCorrupt damages the last layer of an image in the registry's storage, keeping its size; undo restores it.
 // It returns the layer's digest.
 func (r *Registry) SetCorrupt(ctx context.Context, repoTag string, undo bool) (string, error) {
-	ref, err := name.ParseReference(r.Ref(repoTag), name.Insecure)
-	if err != nil {
-		return "", err
-	}
-	img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(r.auth), remote.WithTransport(direct.Transport))
+	img, err := r.Get(ctx, repoTag)
 	if err != nil {
 		return "", err
 	}
 	layers, err := img.Layers()
 	if err != nil || len(layers) == 0 {
-		return "", errors.Join(fmt.Errorf("%s has no layers", ref), err)
+		return "", errors.Join(fmt.Errorf("%s has no layers", r.Ref(repoTag)), err)
 	}
 	digest, err := layers[len(layers)-1].Digest()
 	if err != nil {

@@ -17,7 +17,10 @@ func (n *Node) writeKubeletConfig() error {
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"address": "127.0.0.1", "port": n.Ports["kubelet"], "readOnlyPort": 0,
 		"healthzBindAddress": "127.0.0.1", "healthzPort": n.Ports["kubelet-healthz"],
-		"authentication":           map[string]any{"anonymous": map[string]any{"enabled": false}, "webhook": map[string]any{"enabled": true}},
+		"authentication": map[string]any{
+			"anonymous": map[string]any{"enabled": false}, "webhook": map[string]any{"enabled": true},
+			"x509": map[string]any{"clientCAFile": n.CAFile()}, // the API server's, for logs and exec
+		},
 		"authorization":            map[string]any{"mode": "Webhook"},
 		"containerRuntimeEndpoint": n.CRISocket(),
 		// Containers of two nodes on one machine must not meet: a kubelet kills what it finds below its root and does not know.

@@ -28,9 +28,12 @@ const (
 	PartFaults     = "faults"
 	PartContainerd = "containerd"
 	PartKubelet    = "kubelet"
+
+	PartControllers = "controller-manager" // with Options.Controllers
+	PartScheduler   = "scheduler"          // likewise
 )
 
-// PartNames lists the parts in the order in which they come up.
+// PartNames lists the parts that every node has, in the order in which they come up.
 var PartNames = []string{PartEtcd, PartAPIServer, PartRegistry, PartPrivate, PartFaults, PartContainerd, PartKubelet}
 
 // State is what any other process needs to find the node again: Dir/state.json.
@@ -110,8 +113,8 @@ func (n *Node) up(ctx context.Context) error {
 	}
 	var g errgroup.Group
 	for _, part := range n.Options.parts() {
-		if part == PartKubelet {
-			continue // it wants the others first
+		if slices.Contains(apiClients, part) {
+			continue
 		}
 		if err := n.spawn(part, n.command(part)); err != nil {
 			return err
@@ -139,12 +142,21 @@ func (n *Node) up(ctx context.Context) error {
 	if err := n.grantAgent(ctx); err != nil {
 		return err
 	}
-	if err := n.Restart(ctx, PartKubelet); err != nil {
-		return err
+	for _, part := range n.Options.parts() {
+		if !slices.Contains(apiClients, part) {
+			continue
+		}
+		if err := n.Restart(ctx, part); err != nil {
+			return err
+		}
+		n.progress.Say("%s is ready", part)
 	}
-	n.progress.Say("kubelet is ready, node %s is registered", n.NodeName)
+	n.progress.Say("node %s is registered", n.NodeName)
 	return nil
 }
+
+// apiClients are the parts that end where no API server answers, or do nothing: they want the others first.
+var apiClients = []string{PartKubelet, PartControllers, PartScheduler}
 
 // claimDir makes the node's directory. One that holds something else is not taken, since Down removes it; nor one
 // that another user made in advance.
@@ -208,6 +220,10 @@ func (n *Node) command(part string) command {
 		return n.faults()
 	case PartContainerd:
 		return n.containerd()
+	case PartControllers:
+		return n.controllerManager()
+	case PartScheduler:
+		return n.scheduler()
 	default:
 		return n.kubelet()
 	}
@@ -259,15 +275,15 @@ func (n *Node) Stop(part string) error { return n.end(part, 5*time.Second) }
 func (n *Node) end(part string, grace time.Duration) error {
 	p, ok := n.pids.get(part)
 	if !ok {
-		return fmt.Errorf("no part %s\nthe parts are %v", part, PartNames)
+		return n.noPart(part)
 	}
 	return p.stop(grace)
 }
 
 // Restart stops a part if it runs, starts it, and returns when it is ready.
 func (n *Node) Restart(ctx context.Context, part string) error {
-	if !slices.Contains(PartNames, part) {
-		return fmt.Errorf("no part %s\nthe parts are %v", part, PartNames)
+	if !slices.Contains(n.Options.parts(), part) {
+		return n.noPart(part)
 	}
 	if p, ok := n.pids.get(part); ok {
 		if err := p.stop(5 * time.Second); err != nil {
@@ -290,6 +306,10 @@ func (n *Node) Restart(ctx context.Context, part string) error {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+func (n *Node) noPart(part string) error {
+	return fmt.Errorf("no part %s\nthe parts are %v", part, n.Options.parts())
 }
 
 // mark names what the node has outside its directory: the cgroup and iptables rules.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,6 +35,9 @@ type Options struct {
 	BasePort   int    `json:"basePort"`   // 0: free ports
 	// RuntimeOnly leaves out everything of Kubernetes: containerd and the registries alone, in a second or two.
 	RuntimeOnly bool `json:"runtimeOnly,omitempty"`
+	// Controllers adds kube-controller-manager and kube-scheduler, and with them service accounts, whose tokens the API server then
+	// mounts into pods: what a DaemonSet needs to become a pod that works.
+	Controllers bool `json:"controllers,omitempty"`
 	// SmallDiskMiB puts containerd's root on an ext4 of that size, so that a large image fills it.
 	SmallDiskMiB int `json:"smallDiskMiB,omitempty"`
 	// KubeletConfig overrides fields of the kubelet's configuration, e.g. {"registryPullQPS": 1}.
@@ -50,10 +54,13 @@ func Demo(out io.Writer) Options {
 	return Options{Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out}
 }
 
-// parts are the processes that the node consists of, in the order of PartNames.
+// parts are the processes that the node consists of, in the order in which they come up.
 func (o Options) parts() []string {
 	if o.RuntimeOnly {
 		return []string{PartRegistry, PartPrivate, PartFaults, PartContainerd}
+	}
+	if o.Controllers {
+		return slices.Concat(PartNames, []string{PartControllers, PartScheduler})
 	}
 	return PartNames
 }
@@ -104,7 +111,7 @@ const testDirPrefix = "pullwatch-test-"
 var portNames = []string{
 	"registry", "private", "apiserver", "etcd", "etcd-peer", "kubelet", "kubelet-healthz", "containerd-metrics", "faults",
 	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned",
-	"refused", "proxy", "agent",
+	"refused", "proxy", "agent", "controller-manager", "scheduler",
 }
 
 // faultNames are the ports that the faults program serves.

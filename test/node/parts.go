@@ -25,6 +25,8 @@ type Parts struct {
 	Etcd          string `json:"etcd"`
 	APIServer     string `json:"apiserver"`
 	Kubelet       string `json:"kubelet"`
+	Controllers   string `json:"controllers,omitempty"`
+	Scheduler     string `json:"scheduler,omitempty"`
 	Containerd    string `json:"containerd"`
 	ContainerdDir string `json:"containerdDir,omitempty"` // holds the shim, when compiled
 	Registry      string `json:"registry"`
@@ -75,7 +77,13 @@ func (p *Parts) ensureKubernetes(ctx context.Context, b *builder, o Options) (er
 	if p.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil {
 		return err
 	}
-	p.Kubelet, err = b.kubelet(ctx, o.Kubelet)
+	if p.Kubelet, err = b.kubelet(ctx, o.Kubelet); err != nil || !o.Controllers {
+		return err
+	}
+	if p.Controllers, err = b.kubernetes(ctx, kubernetes134, "kube-controller-manager", "about 1 minute on 2 cores, once"); err != nil {
+		return err
+	}
+	p.Scheduler, err = b.kubernetes(ctx, kubernetes134, "kube-scheduler", "a quarter of a minute on 2 cores, once")
 	return err
 }
 

@@ -1,36 +1,42 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/yaml"
 
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
-const manifests = "../../../manifests/base"
+const (
+	imageTag      = "pullwatch/pullwatch:e2e"
+	maxImageBytes = 12 << 20 // on the wire: configuration and compressed layers
+)
 
-// agentUser is whom the API server sees.
-const agentUser = "system:serviceaccount:pullwatch:pullwatch"
-
-// TestPod runs the agent as a cluster does: from the image that the Dockerfile makes, as a pod of the DaemonSet's template, with the rights
-// of the manifests and the token of its service account alone.
+// TestPod installs the agent as the README says, and runs it as a cluster does: from the image that the Dockerfile makes, as the pod that
+// the DaemonSet's controller makes, with the rights of the manifests and the token of its service account alone.
 func TestPod(t *testing.T) {
-	n := startNode(t, node.Options{Containerd: node.Containerd16, Kubelet: node.Kubelet134})
+	n := startNode(t, node.Options{
+		Containerd: node.Containerd16, Kubelet: node.Kubelet134, Controllers: true,
+		NodeName:      "localhost", // `kubectl exec` finds the kubelet by it
+		KubeletConfig: map[string]any{"registerWithTaints": []corev1.Taint{{Key: "e2e", Effect: corev1.TaintEffectNoExecute}}},
+	})
+	t.Cleanup(func() {
+		logs, _ := filepath.Glob(n.Dir + "/pods/pullwatch_*/*/*.log")
+		for _, log := range logs {
+			if t.Failed() {
+				t.Logf("the end of %s:\n%s", log, tail(log, 6000))
+			}
+		}
+	})
 	ctx := t.Context()
+	must(t, node.EnsurePrograms(ctx, node.NewProgress(os.Stderr), map[string]string{"buildah": "buildah", "kubectl": "kubernetes-client"}))
 	image := buildImage(t, n)
 	// With systemd every mount is shared, which the template's propagation wants; this machine has no init system.
 	sockets := filepath.Dir(strings.TrimPrefix(n.CRISocket(), "unix://"))
@@ -39,28 +45,29 @@ func TestPod(t *testing.T) {
 			t.Fatalf("mount %v: %v: %s", args, err, out)
 		}
 	}
-	daemonSet := applyManifests(t, n)
-	pod := podOf(n, daemonSet, image)
-	if _, err := n.Client().CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	a := &agent{n: n, address: fmt.Sprintf("127.0.0.1:%d", pod.Spec.Containers[0].Ports[0].ContainerPort)}
+	apply := readmeLine(t, n, "kubectl apply -k ")
+	sh(t, n, 0, strings.Replace(apply, "manifests/base", overlay(t, n, image, sockets), 1))
+	var pod *corev1.Pod
+	a := &agent{n: n, address: "127.0.0.1:9767"}
 	eventually(t, time.Minute, "the kubelet finds the pod ready, by its own probes", func() error {
-		is, err := n.Client().CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-		if err != nil {
-			return err
+		if pod = podOf(t, n); pod == nil {
+			return fmt.Errorf("the DaemonSet has no pod")
 		}
-		for _, c := range is.Status.Conditions {
+		for _, c := range pod.Status.Conditions {
 			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s %+v: %w", is.Status.Phase, is.Status.ContainerStatuses, a.get("/readyz", nil))
+		return fmt.Errorf("%s %+v %+v: %w", pod.Status.Phase, pod.Status.Conditions, pod.Status.ContainerStatuses, a.get("/readyz", nil))
 	})
 	if t.Failed() {
 		return
 	}
-	asUser(t, "/pullwatch")
+	weigh(t, n)
+	asScheduled(t, n, pod)
+	process := processOf(t, "/pullwatch")
+	asUser(t, process)
+	openTo(t, process, a.address)
 
 	broken := n.Pod("typo", n.Registry().Ref("shop/none:1"))
 	if _, err := n.CreatePod(ctx, broken); err != nil {
@@ -91,6 +98,7 @@ func TestPod(t *testing.T) {
 		}
 		return nil
 	})
+	atThePrompt(t, n)
 
 	// A socket that is mounted by its directory outlives the runtime.
 	if err := n.Kill(node.PartContainerd); err != nil {
@@ -102,216 +110,82 @@ func TestPod(t *testing.T) {
 	}
 	eventually(t, time.Minute, "the runtime is back in its eyes", a.runtimeUp(1))
 
+	sh(t, n, 0, readmeLine(t, n, "kubectl -n pullwatch delete daemonset "))
+	eventually(t, time.Minute, "the agent has stopped", func() error {
+		if a.get("/healthz", nil) == nil {
+			return fmt.Errorf("it still answers")
+		}
+		return nil
+	})
 	rightsUsed(t, n)
+}
+
+// atThePrompt types what the README shows.
+func atThePrompt(t *testing.T, n *node.Node) {
+	t.Helper()
+	for _, c := range []struct {
+		line     string
+		exitCode int
+		want     []string
+	}{
+		{readmeLine(t, n, "kubectl -n pullwatch get pods"), 0, []string{"1/1", "Running", n.NodeName}},
+		{readmeLine(t, n, "kubectl -n pullwatch exec"), 1, []string{"not_found", "typo"}},
+		{readmeLine(t, n, "kubectl describe node"), 0, []string{"ContainerRuntimeUnavailable", "ImagePullFailing"}},
+		{
+			`kubectl get node NODE -o jsonpath='{range .status.conditions[*]}{.type}={.status} {end}'`, 0,
+			[]string{"ContainerRuntimeUnavailable=False", "ImagePullFailing=False"},
+		},
+	} {
+		out := sh(t, n, c.exitCode, strings.ReplaceAll(c.line, "NODE", n.NodeName))
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not print %q:\n%s", c.line, want, out)
+			}
+		}
+	}
 }
 
 // buildImage builds the Dockerfile's image with the program that make built in place of its first stage, and pushes it.
 func buildImage(t *testing.T, n *node.Node) string {
 	t.Helper()
-	if err := node.EnsurePrograms(t.Context(), node.NewProgress(os.Stderr), map[string]string{"buildah": "buildah"}); err != nil {
-		t.Fatal(err)
-	}
 	stage := t.TempDir()
 	program, err := os.ReadFile("../../../bin/pullwatch")
 	if err != nil {
 		t.Fatalf("%v: build the agent first (make build)", err)
 	}
-	if err := os.Mkdir(filepath.Join(stage, "out"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(stage, "out", "pullwatch"), program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	image := n.Registry().Ref("pullwatch/pullwatch:e2e")
+	must(t, os.Mkdir(filepath.Join(stage, "out"), 0o755))
+	must(t, os.WriteFile(filepath.Join(stage, "out", "pullwatch"), program, 0o755))
+	image := n.Registry().Ref(imageTag)
 	root := t.TempDir()
 	for _, args := range [][]string{
-		{"build", "--isolation", "chroot", "--build-context", "build=" + stage, "--build-arg", "BASE=scratch", "--build-arg", "VERSION=e2e", "-t", image, "../../.."},
+		{
+			"build", "--isolation", "chroot", "--build-context", "build=" + stage,
+			"--build-arg", "BASE=scratch", "--build-arg", "VERSION=e2e", "-t", image, "../../..",
+		},
 		{"push", "--tls-verify=false", image},
 	} {
-		cmd := exec.CommandContext(t.Context(), "buildah", append([]string{"--storage-driver", "vfs", "--root", root + "/storage", "--runroot", root + "/run"}, args...)...)
+		args = append([]string{"--storage-driver", "vfs", "--root", root + "/storage", "--runroot", root + "/run"}, args...)
+		cmd := exec.CommandContext(t.Context(), "buildah", args...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("buildah %s: %v\n%s", args[0], err, out)
+			t.Fatalf("buildah %q: %v\n%s", args, err, out)
 		}
 	}
 	return image
 }
 
-// applyManifests creates what manifests/base holds, but for the DaemonSet, which it returns: this node has no controllers.
-func applyManifests(t *testing.T, n *node.Node) *appsv1.DaemonSet {
+// weigh holds the image to what it may take on the wire.
+func weigh(t *testing.T, n *node.Node) {
 	t.Helper()
-	ctx := t.Context()
-	client := n.Client()
-	var daemonSet *appsv1.DaemonSet
-	for _, name := range []string{"namespace.yaml", "rbac.yaml", "daemonset.yaml"} {
-		text, err := os.ReadFile(filepath.Join(manifests, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, document := range bytes.Split(text, []byte("\n---\n")) {
-			var kind metav1.TypeMeta
-			must(t, yaml.Unmarshal(document, &kind))
-			options := metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}
-			switch kind.Kind {
-			case "Namespace":
-				_, err = client.CoreV1().Namespaces().Create(ctx, read[corev1.Namespace](t, document), options)
-			case "ServiceAccount":
-				_, err = client.CoreV1().ServiceAccounts("pullwatch").Create(ctx, read[corev1.ServiceAccount](t, document), options)
-			case "ClusterRole":
-				role := read[rbacv1.ClusterRole](t, document)
-				role.Name += "-pod" // the harness has one of that name for its own agent
-				_, err = client.RbacV1().ClusterRoles().Create(ctx, role, options)
-			case "ClusterRoleBinding":
-				binding := read[rbacv1.ClusterRoleBinding](t, document)
-				binding.Name, binding.RoleRef.Name = binding.Name+"-pod", binding.RoleRef.Name+"-pod"
-				_, err = client.RbacV1().ClusterRoleBindings().Create(ctx, binding, options)
-			case "Role":
-				role := read[rbacv1.Role](t, document)
-				_, err = client.RbacV1().Roles(role.Namespace).Create(ctx, role, options)
-			case "RoleBinding":
-				binding := read[rbacv1.RoleBinding](t, document)
-				_, err = client.RbacV1().RoleBindings(binding.Namespace).Create(ctx, binding, options)
-			case "DaemonSet":
-				daemonSet = read[appsv1.DaemonSet](t, document)
-				_, err = client.AppsV1().DaemonSets(daemonSet.Namespace).Create(ctx, daemonSet, metav1.CreateOptions{
-					FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll},
-				})
-			default:
-				t.Fatalf("%s: an unknown kind %q", name, kind.Kind)
-			}
-			if err != nil {
-				t.Fatalf("%s: %s: %v", name, kind.Kind, err)
-			}
-		}
-	}
-	// Elsewhere a controller puts the API server's certificate into each namespace.
-	ca, err := os.ReadFile(n.CAFile())
+	pushed, err := n.Registry().Get(t.Context(), imageTag)
 	must(t, err)
-	_, err = client.CoreV1().ConfigMaps("pullwatch").Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt"}, Data: map[string]string{"ca.crt": string(ca)},
-	}, metav1.CreateOptions{})
+	manifest, err := pushed.Manifest()
 	must(t, err)
-	return daemonSet
-}
-
-func read[T any](t *testing.T, document []byte) *T {
-	t.Helper()
-	object := new(T)
-	if err := yaml.UnmarshalStrict(document, object); err != nil {
-		t.Fatal(err)
+	size := manifest.Config.Size
+	for _, layer := range manifest.Layers {
+		size += layer.Size
 	}
-	return object
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// podOf is the pod that the DaemonSet's controller would make for this node, with what the service account's admission would add, and with
-// what differs on this machine: the path of the socket, and loopback for the node's address.
-func podOf(n *node.Node, d *appsv1.DaemonSet, image string) *corev1.Pod {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "pullwatch-e2e", Namespace: d.Namespace, Labels: d.Spec.Template.Labels}, Spec: *d.Spec.Template.Spec.DeepCopy(),
-	}
-	pod.Spec.NodeName = n.NodeName
-	c := &pod.Spec.Containers[0]
-	c.Image = image
-	host, port, _ := strings.Cut(strings.TrimPrefix(n.APIServerURL(), "https://"), ":")
-	for i := range c.Env {
-		if c.Env[i].Name == "HOST_IP" {
-			c.Env[i] = corev1.EnvVar{Name: "HOST_IP", Value: "127.0.0.1"}
-		}
-	}
-	c.Env = append(c.Env, corev1.EnvVar{Name: "KUBERNETES_SERVICE_HOST", Value: host}, corev1.EnvVar{Name: "KUBERNETES_SERVICE_PORT", Value: port})
-	for _, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe} {
-		probe.HTTPGet.Host = "127.0.0.1"
-		probe.HTTPGet.Port = intstr.FromInt32(c.Ports[0].ContainerPort)
-	}
-	for i := range pod.Spec.Volumes {
-		if v := &pod.Spec.Volumes[i]; v.Name == "runtime" {
-			v.HostPath.Path = filepath.Dir(strings.TrimPrefix(n.CRISocket(), "unix://"))
-		}
-	}
-	seconds := int64(3600)
-	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-		Sources: []corev1.VolumeProjection{
-			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: &seconds}},
-			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
-			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.namespace"}}}}},
-		},
-	}}})
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true})
-	return pod
-}
-
-// asUser reads in /proc that the program runs as the manifests promise: uid 65532, no capability, no new privileges.
-func asUser(t *testing.T, program string) {
-	t.Helper()
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	must(t, err)
-	for _, process := range processes {
-		command, err := os.ReadFile(process + "/cmdline")
-		if err != nil || !bytes.HasPrefix(command, []byte(program+"\x00run\x00")) {
-			continue
-		}
-		status, err := os.ReadFile(process + "/status")
-		must(t, err)
-		for _, want := range []string{"Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
-			if !strings.Contains(string(status), want) {
-				t.Errorf("the agent's process is not %q:\n%s", want, status)
-			}
-		}
-		return
-	}
-	t.Errorf("no process %s run", program)
-}
-
-// rightsUsed compares the rights that the manifests grant with what the API server saw.
-func rightsUsed(t *testing.T, n *node.Node) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(manifests, "rbac.yaml"))
-	must(t, err)
-	granted := make(map[string]bool)
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var role rbacv1.ClusterRole
-		must(t, yaml.Unmarshal([]byte(document), &role))
-		for _, rule := range role.Rules {
-			for _, resource := range rule.Resources {
-				for _, verb := range rule.Verbs {
-					granted[verb+" "+resource] = false
-				}
-			}
-		}
-	}
-	entries, err := n.AuditEntries(func(e node.AuditEntry) bool { return e.User == agentUser })
-	must(t, err)
-	if len(entries) == 0 {
-		t.Fatal("the audit log knows no request of the agent's service account")
-	}
-	for _, e := range entries {
-		path, _, _ := strings.Cut(e.URI, "?")
-		parts := strings.Split(strings.TrimPrefix(path, "/api/v1/"), "/")
-		if i := slices.Index(parts, "namespaces"); i == 0 {
-			parts = parts[2:]
-		}
-		right := e.Verb + " " + parts[0]
-		if len(parts) > 2 {
-			right += "/" + parts[2]
-		}
-		if e.Code == 403 {
-			t.Errorf("refused: %s %s", e.Verb, e.URI)
-		}
-		if _, ok := granted[right]; !ok && e.Code != 403 {
-			t.Errorf("%s was allowed and is not granted by the manifests", right)
-		}
-		granted[right] = true
-	}
-	for right, used := range granted {
-		// No condition became True in this test, so no event was written; and a list comes where no list is streamed.
-		if !used && right != "create events" && right != "list pods" && right != "list nodes" && right != "list events" {
-			t.Errorf("%s is granted and was never used", right)
-		}
+	t.Logf("the image takes %d bytes compressed (%.1f MiB)", size, float64(size)/(1<<20))
+	if size > maxImageBytes {
+		t.Errorf("that is more than %d: `go tool nm -size -sort size` shows what came into the program", maxImageBytes)
 	}
 }
