@@ -68,6 +68,7 @@ func (d *dialer) connect(ctx context.Context, hostPort string) (net.Conn, error)
 	d.peer = peer
 	d.tcp.Phase = phase(start, err)
 	if err != nil {
+		d.tcp.NoRoute = noRoute(err) // of all that were tried it says the most
 		return nil, &dialError{err}
 	}
 	return conn, nil
@@ -111,6 +112,8 @@ func (d *dialer) lookup(ctx context.Context, host string) (families [2][]netip.A
 	defer d.mu.Unlock()
 	d.dns = DNS{Phase: phase(start, err), Host: host, IPv4: few(families[0]), IPv6: few(families[1])}
 	if err != nil {
+		var of *net.DNSError
+		d.dns.NoSuchName = errors.As(err, &of) && of.IsNotFound
 		return families, &dnsError{err}
 	}
 	return families, nil

@@ -73,12 +73,16 @@ type DNS struct {
 	Host string       `json:"host,omitempty"`
 	IPv4 []netip.Addr `json:"ipv4,omitempty"`
 	IPv6 []netip.Addr `json:"ipv6,omitempty"`
+	// NoSuchName is set where the resolver answered that there is none. Otherwise a failure is the resolver's own.
+	NoSuchName bool `json:"noSuchName,omitempty"`
 }
 
 // TCP is the connections that were tried. A family that does not answer shows beside one that does.
 type TCP struct {
 	Phase
 	Dials []Dial `json:"dials,omitempty"`
+	// NoRoute is set where no attempt left this node: it has no route or address for any of them.
+	NoRoute bool `json:"noRoute,omitempty"`
 }
 
 // Dial is one attempt to connect.
