@@ -79,8 +79,12 @@ func ContainerdFromStatus(version string, info map[string]string) (c *Containerd
 	return c, true, nil
 }
 
-// Lookup tells whom containerd asks for a registry.
-func (c *Containerd) Lookup(registry string) *Answer {
+// Lookup tells whom containerd asks for a registry, or for an image of it.
+func (c *Containerd) Lookup(name string) *Answer {
+	registry, _, err := split(name)
+	if err != nil {
+		return &Answer{Registry: registry, NotChecked: err.Error()}
+	}
 	a := &Answer{Registry: registry, Findings: c.Findings, NotChecked: c.NotChecked}
 	if c.NotChecked != "" {
 		// Most nodes have nothing configured; what the default answers is still worth knowing.
@@ -123,11 +127,7 @@ func (c *Containerd) hostDir(registry string) (string, error) {
 		names = append(names, registry[:i]+"_"+registry[i+1:]+"_")
 	}
 	names = append(names, registry, "_default")
-	roots := filepath.SplitList(c.ConfigPath)
-	if c.manners().oneRoot {
-		roots = []string{c.ConfigPath}
-	}
-	for _, root := range roots {
+	for _, root := range c.roots() {
 		if !seen(root) && !seen(filepath.Dir(root)) {
 			return "", fmt.Errorf("%s is not to be seen: it does not exist, or is not mounted", root)
 		}

@@ -42,7 +42,7 @@ func (c *CRIO) Lookup(name string) *Answer {
 	if file := c.Root + registriesConf; !seen(file) && !dirInSight(c.Root, filepath.Dir(registriesConf)) {
 		a.NotChecked = fmt.Sprintf("%s is not to be seen: it does not exist, or is not mounted", filepath.Dir(registriesConf))
 	}
-	system := &types.SystemContext{SystemRegistriesConfPath: c.Root + registriesConf, SystemRegistriesConfDirPath: c.Root + registriesConfDir}
+	system := c.system()
 	if _, err := sysregistriesv2.TryUpdatingCache(system); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if errors.Is(err, fs.ErrPermission) {
 			a.NotChecked = err.Error()
@@ -75,6 +75,10 @@ func (c *CRIO) Lookup(name string) *Answer {
 	}
 	a.Endpoints = append(a.Endpoints, c.endpoint(location, registry, of.Insecure, source, a))
 	return a
+}
+
+func (c *CRIO) system() *types.SystemContext {
+	return &types.SystemContext{SystemRegistriesConfPath: c.Root + registriesConf, SystemRegistriesConfDirPath: c.Root + registriesConfDir}
 }
 
 // split reads an image or a registry's name. The reference of a registry is made up: what it names is asked of nobody.
