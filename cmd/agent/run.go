@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ import (
 	"github.com/pullwatch/pullwatch/pkg/cri"
 )
 
+// leastProbeInterval keeps a mistyped interval from being an attack on a registry.
+const leastProbeInterval = 10 * time.Second
+
 // runFlags are the settings of the agent alone.
 type runFlags struct {
 	listen, webConfig         string
@@ -30,6 +34,11 @@ type runFlags struct {
 	maxFailing, maxRegistries int
 	conditions                bool
 	heartbeat                 time.Duration
+	reaching                  reaching
+	probeInterval             time.Duration
+	maxProbed                 int
+	excluded                  []string
+	standalone                bool
 	logFormat                 string
 }
 
@@ -58,8 +67,13 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.registries, "registry", nil, "registry that this node is meant to reach, though no image has come from it yet (repeatable)")
 	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
 	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
-	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable and ImagePullFailing")
+	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable, ImagePullFailing and RegistryUnreachable")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", nodestatus.Heartbeat, "time between two writes of node conditions that do not change, at least "+nodestatus.HeartbeatLeast.String())
+	flags.DurationVar(&f.probeInterval, "probe-interval", 5*time.Minute, "time between two probes of a registry, at least 10s; 0 probes none")
+	flags.IntVar(&f.maxProbed, "max-probed-registries", 50, "most registries that are probed; those this node has pulled from come first")
+	flags.StringArrayVar(&f.excluded, "exclude-registry", nil, "registry that is never probed (repeatable)")
+	flags.BoolVar(&f.standalone, "standalone", false, "the same as --no-kube")
+	f.reaching.flags(flags)
 	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 }
 
@@ -75,7 +89,15 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		return &usageError{fmt.Sprintf("--heartbeat-interval %s is below %s", f.heartbeat, nodestatus.HeartbeatLeast),
 			"Each write of a node's conditions reaches every watcher of nodes in the cluster; the default is " + nodestatus.Heartbeat.String() + "."}
 	}
-	for _, registry := range f.registries {
+	if err := f.reaching.validate(); err != nil {
+		return err
+	}
+	if f.probeInterval != 0 && f.probeInterval < leastProbeInterval || f.maxProbed < 0 {
+		return &usageError{fmt.Sprintf("--probe-interval %s or --max-probed-registries %d makes no sense", f.probeInterval, f.maxProbed),
+			"Every node of the cluster asks every registry so often: give an interval of " + leastProbeInterval.String() + " or more, or 0 for none."}
+	}
+	p.settings.noKube = p.settings.noKube || f.standalone
+	for _, registry := range slices.Concat(f.registries, f.excluded) {
 		if pulls.Registry(registry+"/a:b") != registry {
 			return &usageError{fmt.Sprintf("--registry %q is no registry", registry), "Give the host, and the port if it has one, as image names do: registry.example.com:5000."}
 		}
@@ -84,7 +106,10 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	tuneMemory(log)
 	config := agent.Config{
 		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
-		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, Probing: agent.Probing{
+			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
+		},
+		MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.

@@ -26,6 +26,7 @@ import (
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
+	"github.com/pullwatch/pullwatch/pkg/registries"
 )
 
 // Config is what the agent is told.
@@ -38,6 +39,7 @@ type Config struct {
 	Registries        []string      // established by configuration
 	Conditions        bool          // write the node's conditions
 	Heartbeat         time.Duration // between two writes of conditions that do not change; 0 is the default
+	Probing           Probing
 	MaxFailingSeries  int
 	MaxRegistries     int
 	Listen            string // of /metrics and health; empty serves none
@@ -46,28 +48,40 @@ type Config struct {
 	Log               *slog.Logger
 }
 
+// Probing is how registries are asked.
+type Probing struct {
+	Interval         time.Duration // between two probes of a registry; 0 probes none
+	Most             int           // registries in all
+	Exclude          []string
+	Proxy            func(units []string) registries.Proxying // how the runtime, as one of these systemd units, reaches the network
+	ContainerdConfig string                                   // its file, where it is not at its usual place
+}
+
 // Agent is a running daemon.
 type Agent struct {
-	config  Config
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	runtime *runtimeSource
-	tracker *pulls.Tracker
-	checks  []*check
-	pods    *kube.Stream // nil without an API server, as is node
-	node    *kube.Stream
-	status  *nodestatus.Manager // nil where no conditions are written
-	started time.Time
-	host    metrics.Node // what the machine itself says, for want of a Node object
+	config     Config
+	log        *slog.Logger
+	metrics    *metrics.Metrics
+	runtime    *runtimeSource
+	tracker    *pulls.Tracker
+	registries *registryWatch
+	checks     []*check
+	pods       *kube.Stream // nil without an API server, as is node
+	node       *kube.Stream
+	status     *nodestatus.Manager // nil where no conditions are written
+	started    time.Time
+	host       metrics.Node // what the machine itself says, for want of a Node object
 
 	snapshot struct {
-		runtime  atomic.Pointer[Part[Runtime]]
-		images   atomic.Pointer[Part[Images]]
-		node     atomic.Pointer[Part[kube.Node]]
-		failures atomic.Pointer[Part[[]pulls.Failure]]
+		runtime    atomic.Pointer[Part[Runtime]]
+		images     atomic.Pointer[Part[Images]]
+		node       atomic.Pointer[Part[kube.Node]]
+		failures   atomic.Pointer[Part[[]pulls.Failure]]
+		registries atomic.Pointer[Part[[]RegistryState]]
 	}
 	publishing  sync.Mutex
-	runtimeSeen atomic.Bool // the runtime has answered in this process's life
+	digests     map[string]bool // of the images when they were last listed; of the check of images alone
+	runtimeSeen atomic.Bool     // the runtime has answered in this process's life
 }
 
 // The intervals. The runtime's state is asked for often since a call takes a millisecond; the images change with pulls only.
@@ -91,6 +105,7 @@ func New(c Config) *Agent {
 	})
 	a.runtime = &runtimeSource{settings: c.Settings, config: cri.Config{Timeout: c.Timeout, Observe: a.observeCall}}
 	a.tracker = pulls.NewTracker(time.Now, a.changed)
+	a.registries = newRegistryWatch(c.Probing, a.runtime, "pullwatch/"+c.Version)
 	a.checks = []*check{
 		{name: "runtime", interval: runtimeEvery, timeout: 10 * time.Second, run: a.checkRuntime},
 		{name: "images", interval: imagesEvery, timeout: 30 * time.Second, run: a.checkImages},
@@ -100,6 +115,7 @@ func New(c Config) *Agent {
 	}
 	a.snapshot.runtime.Store(&Part[Runtime]{})
 	a.snapshot.images.Store(&Part[Images]{})
+	a.snapshot.registries.Store(&Part[[]RegistryState]{Skipped: c.Probing.Interval == 0})
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
 	if c.Kube != nil {
@@ -145,6 +161,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			group.Go(func() error { a.judge(ctx); return nil })
 			group.Go(func() error { a.status.Run(ctx); return nil })
 		}
+	}
+	if a.config.Probing.Interval > 0 {
+		group.Go(func() error { a.watchRegistries(ctx); return nil })
 	}
 	group.Go(func() error { a.keepSmall(ctx); return nil })
 	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)
@@ -223,18 +242,21 @@ func (a *Agent) changed(changes []pulls.Change) {
 		who := []any{"namespace", c.Namespace, "pod", c.Pod, "container", c.Container, "kind", string(c.Kind), "image", c.Image, "cause", c.Cause.String()}
 		switch c.What {
 		case pulls.Began:
+			a.registries.blamed(&c.Failure)
 			if c.Fresh {
 				a.metrics.CountFailure(c.Cause, c.Registry)
 				a.metrics.CountAttempt(c.Cause, c.Registry)
 			}
 			a.log.Warn("image pull fails", append(who, "scope", string(c.Scope), "reason", c.Reason, "message", c.Message, "advice", c.Advice)...)
 		case pulls.Retried:
+			a.registries.blamed(&c.Failure)
 			a.metrics.CountAttempt(c.Cause, c.Registry)
 			a.log.Debug("image pull failed again", append(who, "attempts", c.Attempts)...)
 		case pulls.Renamed:
 			a.log.Warn("image pull fails for another cause", append(who, "before", c.Before.String(), "message", c.Message, "advice", c.Advice)...)
 		case pulls.Updated: // seen in the snapshot
 		case pulls.Ended:
+			a.registries.hurry(c.Registry)
 			a.log.Info("image pull fails no longer", who...)
 		}
 	}
@@ -306,7 +328,7 @@ func (a *Agent) Snapshot() Snapshot {
 	return Snapshot{
 		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
 		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
-		Node: *a.snapshot.node.Load(), Failures: a.followed(),
+		Node: *a.snapshot.node.Load(), Failures: a.followed(), Registries: *a.snapshot.registries.Load(),
 	}
 }
 

@@ -66,7 +66,7 @@ func (a *Agent) observation() (seen health.Observation) {
 	}
 	if failures := a.snapshot.failures.Load(); !failures.At.IsZero() && failures.Error == "" && !images.At.IsZero() {
 		pulls := &health.Pulls{Established: make(map[string]bool)}
-		for _, name := range slices.Concat(a.config.Registries, images.Value.Registries) {
+		for _, name := range a.established() {
 			pulls.Established[name] = true
 		}
 		for i := range failures.Value {
@@ -77,6 +77,7 @@ func (a *Agent) observation() (seen health.Observation) {
 		}
 		seen.Pulls = pulls
 	}
+	seen.Registries = a.askedRegistries()
 	return seen
 }
 

@@ -123,10 +123,10 @@ func (a *Agent) checkImages(ctx context.Context) error {
 	if err == nil {
 		var images []string
 		var count int
-		count, images, err = listRegistries(ctx, client)
+		count, images, err = a.listRegistries(ctx, client)
 		if err == nil {
 			a.snapshot.images.Store(&Part[Images]{Value: Images{Count: count, Registries: images}, At: time.Now()})
-			a.metrics.SetEstablished(append(slices.Clone(a.config.Registries), images...))
+			a.metrics.SetEstablished(a.established())
 			a.publishFacts()
 			return nil
 		}
@@ -137,22 +137,31 @@ func (a *Agent) checkImages(ctx context.Context) error {
 	return err
 }
 
-// listRegistries counts the images and names the registries they came from.
-func listRegistries(ctx context.Context, client *cri.Client) (count int, registries []string, err error) {
+// listRegistries counts the images and names the registries they came from. A digest that was not there before is a pull that worked.
+func (a *Agent) listRegistries(ctx context.Context, client *cri.Client) (count int, registries []string, err error) {
 	images, err := client.ListImages(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	seen := make(map[string]bool)
+	seen, digests := make(map[string]bool), make(map[string]bool)
 	for _, image := range images {
 		// A digest is recorded by a pull; a tag alone may have been imported under any name.
 		for _, name := range image.GetRepoDigests() {
-			if registry := pulls.Registry(name); registry != "" && !seen[registry] {
+			registry := pulls.Registry(name)
+			if registry == "" {
+				continue
+			}
+			digests[name] = true
+			if a.digests != nil && !a.digests[name] {
+				a.registries.sawPull(registry, time.Now())
+			}
+			if !seen[registry] {
 				seen[registry] = true
 				registries = append(registries, registry)
 			}
 		}
 	}
+	a.digests = digests
 	slices.Sort(registries)
 	return len(images), registries, nil
 }

@@ -17,10 +17,11 @@ type Snapshot struct {
 	NodeName string    `json:"nodeName"`
 	Started  time.Time `json:"started"` // when this agent started: what lasts longer was not all seen
 
-	Runtime  Part[Runtime]         `json:"runtime"`
-	Images   Part[Images]          `json:"images"`
-	Node     Part[kube.Node]       `json:"node"`
-	Failures Part[[]pulls.Failure] `json:"failures"`
+	Runtime    Part[Runtime]         `json:"runtime"`
+	Images     Part[Images]          `json:"images"`
+	Node       Part[kube.Node]       `json:"node"`
+	Failures   Part[[]pulls.Failure] `json:"failures"`
+	Registries Part[[]RegistryState] `json:"registries"`
 }
 
 // Part is what one observer knows, since when, and what kept it from knowing more.

@@ -22,27 +22,31 @@ type Type string
 const (
 	ContainerRuntimeUnavailable Type = "ContainerRuntimeUnavailable"
 	ImagePullFailing            Type = "ImagePullFailing"
+	RegistryUnreachable         Type = "RegistryUnreachable"
 )
 
 // Types lists the conditions, in the order in which they are shown.
-var Types = []Type{ContainerRuntimeUnavailable, ImagePullFailing}
+var Types = []Type{ContainerRuntimeUnavailable, ImagePullFailing, RegistryUnreachable}
 
-// How long a judgement must hold before a condition follows it.
-const (
+// holds is how long a judgement must hold before a condition follows it.
+var holds = map[Type]struct{ bad, fine time.Duration }{
 	// A runtime restarts in seconds; a package upgrade may take half a minute.
-	runtimeDownFor = 45 * time.Second
-	runtimeUpFor   = 15 * time.Second
+	ContainerRuntimeUnavailable: {45 * time.Second, 15 * time.Second},
 	// A pull fails for a moment for many reasons, and the kubelet tries again after 10, 20 and 40 s: a cause that outlives three tries is
 	// no hiccup. What is mended is believed a minute later, when the tries of other pods would have failed again.
-	pullsFailFor = 2 * time.Minute
-	pullsFineFor = time.Minute
-)
+	ImagePullFailing: {2 * time.Minute, time.Minute},
+	// A registry that fails is asked again 30 s and 60 s later, give or take a quarter, and each time for up to 40 s (probe.Timeout): in two
+	// minutes it has failed twice, and three times where failing takes no longer than a few seconds. That something is reached is a fact and
+	// no silence; half a minute is the time in which what failed beside it is asked again.
+	RegistryUnreachable: {2 * time.Minute, 30 * time.Second},
+}
 
 // Observation is everything that the conditions depend on, at one moment. A nil part was not seen (yet, or at all): what could not be looked
 // at is never a verdict.
 type Observation struct {
-	Runtime *Runtime
-	Pulls   *Pulls
+	Runtime    *Runtime
+	Pulls      *Pulls
+	Registries *Registries
 }
 
 // Runtime is how the container runtime answers.
@@ -123,6 +127,7 @@ func Step(before State, seen Observation, now time.Time) (State, []Verdict) {
 	judgements := map[Type]*judgement{
 		ContainerRuntimeUnavailable: judgeRuntime(seen.Runtime),
 		ImagePullFailing:            judgePulls(seen.Pulls),
+		RegistryUnreachable:         judgeRegistries(seen.Registries),
 	}
 	var verdicts []Verdict
 	for _, t := range Types {
@@ -155,25 +160,16 @@ func (c condition) follow(j judgement, now time.Time) condition {
 	if !c.pending {
 		c.pending, c.from = true, now
 	}
-	if now.Sub(c.from) < holdFor(c.Type, j.bad) {
+	hold := holds[c.Type].fine
+	if j.bad {
+		hold = holds[c.Type].bad
+	}
+	if now.Sub(c.from) < hold {
 		return c
 	}
 	c.known, c.pending, c.True, c.Since = true, false, j.bad, now
 	c.Reason, c.Message = j.reason, j.message
 	return c
-}
-
-// holdFor is how long a judgement must hold.
-func holdFor(t Type, bad bool) time.Duration {
-	switch {
-	case t == ContainerRuntimeUnavailable && bad:
-		return runtimeDownFor
-	case t == ContainerRuntimeUnavailable:
-		return runtimeUpFor
-	case bad:
-		return pullsFailFor
-	}
-	return pullsFineFor
 }
 
 func judgeRuntime(r *Runtime) *judgement {

@@ -18,7 +18,8 @@ func TestDocs(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nServed at `/metrics` on `--listen-address`, as text or OpenMetrics. This page is made from the code (`make docs`). Beside these there\n" +
 		"are the usual `go_*` and `process_*` of the agent itself.\n\nNo series has a node's name: that is a target's label, which the scrape configuration adds. The label `registry` of what tenants name is\n" +
-		"capped (`--max-registries`); the rest is `other`. `cause` and `scope` are those of [causes.md](causes.md).\n\n| metric | type | labels | what it says |\n|---|---|---|---|\n")
+		"capped (`--max-registries`); the rest is `other` in what can be added up, and left out elsewhere. `cause` and `scope` are those of\n" +
+		"[causes.md](causes.md).\n\n| metric | type | labels | what it says |\n|---|---|---|---|\n")
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "pullwatch_") {
 			continue

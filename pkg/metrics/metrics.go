@@ -60,17 +60,18 @@ type Metrics struct {
 	registry   *prometheus.Registry
 	registries registryLabels
 
-	failures, attempts *prometheus.CounterVec
-	calls              *prometheus.CounterVec
-	callDuration       *prometheus.HistogramVec
-	checkDuration      *prometheus.GaugeVec
-	checkSuccess       *prometheus.GaugeVec
-	checkLast          *prometheus.GaugeVec
-	streamUp           *prometheus.GaugeVec
-	eventLookups       *prometheus.CounterVec
-	badInput           *prometheus.CounterVec
-	conditions         *prometheus.GaugeVec
-	writes             *prometheus.CounterVec
+	failures, attempts    *prometheus.CounterVec
+	probes, probeFailures *prometheus.CounterVec
+	calls                 *prometheus.CounterVec
+	callDuration          *prometheus.HistogramVec
+	checkDuration         *prometheus.GaugeVec
+	checkSuccess          *prometheus.GaugeVec
+	checkLast             *prometheus.GaugeVec
+	streamUp              *prometheus.GaugeVec
+	eventLookups          *prometheus.CounterVec
+	badInput              *prometheus.CounterVec
+	conditions            *prometheus.GaugeVec
+	writes                *prometheus.CounterVec
 
 	state state
 }
@@ -93,6 +94,8 @@ func New(o Options) *Metrics {
 		"Containers of this node seen to change into a failed image pull, by the cause that the first error named.", "cause", "registry")
 	m.attempts = counter("pullwatch_image_pull_failed_attempts_total",
 		"Failed attempts to pull an image that were seen on this node, retries included, by the cause that the error named.", "cause", "registry")
+	m.probes = counter("pullwatch_registry_probes_total", "Probes of a registry that could tell whether it can be reached.", "registry")
+	m.probeFailures = counter("pullwatch_registry_probe_failures_total", "Probes that did not reach a registry, by the cause.", "cause", "registry")
 	m.calls = counter("pullwatch_cri_calls_total", "CRI calls of this agent by method and gRPC code.", "method", "code")
 	m.callDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pullwatch_cri_call_duration_seconds", Help: "Duration of CRI calls of this agent, failed ones included.",
@@ -126,8 +129,8 @@ func New(o Options) *Metrics {
 	build := gauge("pullwatch_build_info", "Version of this agent; the value is always 1.", "version", "revision", "goversion")
 	build.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
 
-	m.registry.MustRegister(m.failures, m.attempts, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast, m.streamUp,
-		m.eventLookups, m.badInput, m.conditions, m.writes, m.registries.dropped, build, &m.state,
+	m.registry.MustRegister(m.failures, m.attempts, m.probes, m.probeFailures, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast,
+		m.streamUp, m.eventLookups, m.badInput, m.conditions, m.writes, m.registries.dropped, build, &m.state,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -174,13 +177,14 @@ func (m *Metrics) SetFailing(failing []Failing) {
 	m.state.set(func(s *values) { s.failing = labelled })
 }
 
-// expire frees the slots of registries that nothing has failed with for long, and drops their series.
+// expire frees the slots of registries that nothing was told of for long, and drops their series.
 func (m *Metrics) expire() { m.drop(m.registries.expire()) }
 
 func (m *Metrics) drop(registries []string) {
 	for _, name := range registries {
-		m.failures.DeletePartialMatch(prometheus.Labels{"registry": name})
-		m.attempts.DeletePartialMatch(prometheus.Labels{"registry": name})
+		for _, counted := range [...]*prometheus.CounterVec{m.failures, m.attempts, m.probes, m.probeFailures} {
+			counted.DeletePartialMatch(prometheus.Labels{"registry": name})
+		}
 	}
 }
 
@@ -208,7 +212,7 @@ func (m *Metrics) ObserveCheck(name string, took time.Duration, at time.Time, ok
 	m.checkSuccess.WithLabelValues(name).Set(number(ok))
 	last := m.checkLast.WithLabelValues(name)
 	if ok {
-		last.Set(float64(at.UnixMilli()) / 1000)
+		last.Set(timestamp(at))
 	}
 }
 
@@ -244,6 +248,14 @@ func number(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// timestamp is a time in seconds since 1970; 0 where it is zero.
+func timestamp(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 // Label makes any text a label value that every Prometheus accepts: valid UTF-8, no longer than 512 bytes.

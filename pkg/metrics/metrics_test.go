@@ -56,6 +56,10 @@ func fill(m *Metrics) {
 	m.SetStream("nodes", false)
 	m.CountEventLookup("ok")
 	m.CountBadInput("runtime")
+	m.SetConditions([]Condition{{Type: "ImagePullFailing", True: true}, {Type: "ContainerRuntimeUnavailable"}})
+	m.CountRegistryProbe("docker.io", cause.None)
+	m.CountRegistryProbe("ghcr.io", cause.TLS)
+	m.SetRegistryProbes([]RegistryProbe{mirrored, unreached, {Registry: "registry.k8s.io"}})
 }
 
 // scrape gets the page as a Prometheus that accepts this does.
@@ -221,7 +225,8 @@ func TestHistogram(t *testing.T) {
 func TestUnknownYet(t *testing.T) {
 	m := newMetrics()
 	all := samples(t, m)
-	for _, name := range []string{"pullwatch_node_info", "pullwatch_runtime_", "pullwatch_images", "pullwatch_container_failing_since", "pullwatch_check_", "pullwatch_api_stream_up"} {
+	for _, name := range []string{"pullwatch_node_info", "pullwatch_runtime_", "pullwatch_images", "pullwatch_container_failing_since", "pullwatch_check_", "pullwatch_api_stream_up",
+		"pullwatch_registry_up", "pullwatch_registry_probe", "pullwatch_registry_config"} {
 		if got := having(all, name); len(got) > 0 {
 			t.Errorf("before anything is known: %v", got)
 		}
@@ -328,6 +333,14 @@ func TestSeriesOfHealthyNode(t *testing.T) {
 	m.SetStream("pods", true)
 	m.SetStream("nodes", true)
 	m.SetFailing(nil)
+	m.SetConditions([]Condition{{Type: "ContainerRuntimeUnavailable"}, {Type: "ImagePullFailing"}})
+	probes := []RegistryProbe{reached("registry.k8s.io"), reached("docker.io")}
+	probes[1].Phases["token"] = 80 * time.Millisecond
+	probes[1].RateLimit = &RateLimit{Limit: 100, Remaining: 97, Window: 6 * time.Hour, Source: "anonymous"}
+	for _, p := range probes {
+		m.CountRegistryProbe(p.Registry, cause.None)
+	}
+	m.SetRegistryProbes(probes)
 	all := samples(t, m)
 	own := len(having(all, "pullwatch_"))
 	t.Logf("%d series on a healthy node: %d of Pullwatch, %d of the Go runtime and the process", len(all), own, len(all)-own)
@@ -385,7 +398,10 @@ func TestConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for n := range 50 {
 				fill(m)
-				m.CountFailure(cause.DNS, fmt.Sprintf("r%d-%d.example", i, n))
+				r := fmt.Sprintf("r%d-%d.example", i, n)
+				m.CountFailure(cause.DNS, r)
+				m.CountRegistryProbe(r, cause.DNS)
+				m.SetRegistryProbes([]RegistryProbe{mirrored, reached(r)})
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 // other is the label value of the registries that found no slot.
 const other = "other"
 
-// slotRest is how long a registry that only pods named keeps its label value after the last failure. It bounds the churn: at most
+// slotRest is how long a registry that only pods named keeps its label value after the last failure or probe. It bounds the churn: at most
 // MaxRegistries values are new in any such time.
 const slotRest = time.Hour
 
@@ -102,7 +102,7 @@ func (r *registryLabels) count(name string) string {
 	return value
 }
 
-// expire frees the slots of registries that nothing has failed with for slotRest, and names them.
+// expire frees the slots of registries that nothing was told of for slotRest, and names them.
 func (r *registryLabels) expire() (freed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -42,6 +42,7 @@ type values struct {
 	node    Node
 	runtime *Runtime
 	failing []Failing
+	probes  []prometheus.Metric // as rendered
 }
 
 type failingKey struct {
@@ -58,6 +59,9 @@ func (s *state) set(change func(*values)) {
 
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range [...]*prometheus.Desc{nodeDesc, reachableDesc, upDesc, readyDesc, imagesDesc, failingDesc, sinceDesc, unseenDesc} {
+		ch <- d
+	}
+	for _, d := range probeDescs {
 		ch <- d
 	}
 }
@@ -103,11 +107,10 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range shown {
 		f := &shown[i]
-		since := 0.0
-		if !f.Since.IsZero() {
-			since = float64(f.Since.UnixMilli()) / 1000
-		}
-		gauge(sinceDesc, since, f.Namespace, f.Pod, f.Container, f.Kind, f.Image, f.Registry, f.Cause.String())
+		gauge(sinceDesc, timestamp(f.Since), f.Namespace, f.Pod, f.Container, f.Kind, f.Image, f.Registry, f.Cause.String())
 	}
 	gauge(unseenDesc, float64(len(now.failing)-len(shown)))
+	for _, probe := range now.probes {
+		ch <- probe
+	}
 }

@@ -7,6 +7,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -175,6 +176,9 @@ func (r *Report) fail(p *Prober, phase string, why cause.Cause, err error) {
 	switch refused := refusal(err); {
 	case refused != nil:
 		r.Cause, r.NotChecked = cause.None, text(refused)
+	case errors.Is(err, errNoRoots):
+		r.Cause, r.NotChecked = cause.None, text(errNoRoots)
+		r.Phases.TLS.State = NotChecked
 	case !p.Proxying.Known && why.Scope() == cause.ScopeNetwork:
 		r.NotChecked = "it fails when asked directly, and whether the runtime uses a proxy is not known: " + p.Proxying.Source
 	default:
@@ -208,7 +212,7 @@ func (p *Prober) token(ctx context.Context, r *Report, c challenge, base *url.UR
 	r.Phases.Token.Status = v.status
 	r.Phases.Token.Phase = phase(start, v.err)
 	switch {
-	case v.err != nil && refusal(v.err) != nil:
+	case v.err != nil && (refusal(v.err) != nil || errors.Is(v.err, errNoRoots)):
 		r.Phases.Token.State = NotChecked
 		return true
 	case v.err != nil:

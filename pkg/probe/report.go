@@ -60,6 +60,13 @@ type Phases struct {
 	Token Token `json:"token"`
 }
 
+// Each gives the phases in their order, with what all of them have.
+func (p *Phases) Each(yield func(name string, phase *Phase)) {
+	for i, phase := range []*Phase{&p.DNS.Phase, &p.TCP.Phase, &p.Proxy.Phase, &p.TLS.Phase, &p.HTTP.Phase, &p.Token.Phase} {
+		yield(PhaseNames[i], phase)
+	}
+}
+
 // Phase is what all phases have.
 type Phase struct {
 	State   State   `json:"state,omitempty"`

@@ -76,8 +76,20 @@ func (h *handshake) verify(s tls.ConnectionState, roots *x509.CertPool) error {
 	if h.skip {
 		return nil
 	}
+	if h.facts.Fault == UnknownIssuer && noRoots() {
+		return errNoRoots
+	}
 	return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
 }
+
+// errNoRoots is a chain that cannot be judged: in a pod the node's certificate authorities are only seen where they are mounted.
+var errNoRoots = errors.New("the node's certificate authorities are not to be seen here (/etc/ssl/certs and the like), so that its certificate cannot be checked")
+
+// noRoots tells whether this program sees no certificate authority at all but those that the runtime's configuration names.
+var noRoots = sync.OnceValue(func() bool {
+	roots, err := x509.SystemCertPool()
+	return err != nil || roots.Equal(x509.NewCertPool())
+})
 
 func cmpName(long, short string) string {
 	if short != "" {

@@ -115,7 +115,7 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	took := time.Since(start).Seconds()
 	v.dns, v.tcp, v.peer = d.facts()
 	v.tls = h.report()
-	v.proxy.Phase = connect.phase(proxy != nil && c.url.Scheme == "https")
+	v.proxy.Phase, v.proxy.Status = connect.phase(proxy != nil && c.url.Scheme == "https")
 	v.err, v.phase = err, failedPhase(err, v, proxy != nil)
 	if v.phase == PhaseProxy && v.proxy.State != Failed {
 		v.proxy.State, v.proxy.Error = Failed, text(err)
@@ -153,16 +153,16 @@ func (c *connectTrace) answered(_ context.Context, _ *url.URL, _ *http.Request, 
 	return nil
 }
 
-func (c *connectTrace) phase(wanted bool) Phase {
+func (c *connectTrace) phase(wanted bool) (p Phase, status int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case !wanted || c.status == 0:
-		return Phase{}
+		return Phase{}, 0
 	case c.status/100 == 2:
-		return Phase{State: Passed, Seconds: c.took.Seconds()}
+		return Phase{State: Passed, Seconds: c.took.Seconds()}, c.status
 	}
-	return Phase{State: Failed, Seconds: c.took.Seconds(), Error: "the proxy answered " + statusText(c.status)}
+	return Phase{State: Failed, Seconds: c.took.Seconds(), Error: "the proxy answered " + statusText(c.status)}, c.status
 }
 
 // failedPhase is where a request failed; empty is nowhere.

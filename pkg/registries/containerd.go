@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -127,10 +128,10 @@ func (c *Containerd) hostDir(registry string) (string, error) {
 		names = append(names, registry[:i]+"_"+registry[i+1:]+"_")
 	}
 	names = append(names, registry, "_default")
+	if !slices.ContainsFunc(filepath.SplitList(c.ConfigPath), func(root string) bool { return seen(root) || seen(filepath.Dir(root)) }) {
+		return "", fmt.Errorf("config_path %s is not to be seen: it does not exist, or is not mounted", c.ConfigPath)
+	}
 	for _, root := range c.roots() {
-		if !seen(root) && !seen(filepath.Dir(root)) {
-			return "", fmt.Errorf("%s is not to be seen: it does not exist, or is not mounted", root)
-		}
 		for _, name := range names {
 			dir := filepath.Join(root, name)
 			switch _, err := os.Stat(dir); {

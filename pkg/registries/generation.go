@@ -21,12 +21,12 @@ type manners struct {
 }
 
 func mannersOf(version string, localPull bool) manners {
-	// A version that does not parse is taken for a new one.
+	// A version that is not known is taken for a new one.
 	major, minor := 99, 0
-	_, _ = fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor)
+	parsed, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor)
 	since := func(x, y int) bool { return major > x || major == x && minor >= y }
 	return manners{
 		rootAlone: since(1, 7), fallsBack: since(1, 7), inlineHosts: !since(2, 0), inlineTLS: !since(2, 0), repeatsHosts: since(2, 0),
-		referrers: since(2, 2), oneRoot: since(2, 1) && !localPull, defaultRoots: since(2, 2), mark: !since(2, 0), dialTimeout: since(2, 0),
+		referrers: since(2, 2), oneRoot: parsed == 2 && since(2, 1) && !localPull, defaultRoots: since(2, 2), mark: !since(2, 0), dialTimeout: since(2, 0),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ type agent struct {
 	bin, socket string
 	address     string // of /metrics and health
 	flags       []string
+	around      []string // a command that runs the agent, in front of its own
 }
 
 func startAgent(t *testing.T, n *node.Node, flags ...string) *agent {
@@ -67,10 +69,10 @@ func (a *agent) startUntil(t *testing.T, path string) {
 }
 
 func (a *agent) spawn() error {
-	return a.n.Spawn(agentPart, append([]string{
+	return a.n.Spawn(agentPart, slices.Concat(a.around, []string{
 		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
 		"--listen-address", a.address, "--socket", a.socket,
-	}, a.flags...))
+	}, a.flags))
 }
 
 // get asks the agent over HTTP.

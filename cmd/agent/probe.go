@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/probe"
+	"github.com/pullwatch/pullwatch/pkg/registries"
+)
+
+// probesAtOnce bounds the registries that one command asks at the same time.
+const probesAtOnce = 8
+
+// probeAnswer is what `pullwatch probe` prints.
+type probeAnswer struct {
+	Schema     string            `json:"schema"`
+	Proxy      proxyAnswer       `json:"proxy"`
+	Registries []*probe.Registry `json:"registries"`
+}
+
+// proxyAnswer is what is known of the runtime's proxy.
+type proxyAnswer struct {
+	Known  bool   `json:"known"`
+	Source string `json:"source"`
+}
+
+func probeCommand(p *program) *cobra.Command {
+	var o output
+	var r reaching
+	var watch time.Duration
+	cmd := &cobra.Command{
+		Use:   "probe [REGISTRY|IMAGE...]",
+		Short: "Ask registries as this node's runtime would, and show which step fails",
+		Long: `Asks registries the way the container runtime of this node does: the endpoints of its configuration in their order, with their
+certificates, headers and proxy. It shows each step: the name's lookup, the connection, the proxy, the TLS handshake, the answer, the
+token service. Nothing is pulled and no credentials are used.
+
+Without names it asks every registry that this node uses: those its images came from, those that the runtime's configuration names, and,
+where an agent runs, those that failing pods name. It needs no agent, no API server and, with names, no runtime.
+
+Exit codes: 0 each was reached; 1 one was not; 2 that could not be told, or wrong use.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := errors.Join(o.validate(), r.validate()); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("watch") && watch < time.Second {
+				return &usageError{fmt.Sprintf("--watch %s is below 1s", watch), "Each round asks every registry; give a duration such as 10s."}
+			}
+			for {
+				answer, err := p.probe(cmd.Context(), &r, args)
+				if err == nil {
+					err = p.printProbe(&o, answer)
+				}
+				if watch == 0 || err != nil {
+					if err != nil {
+						return err
+					}
+					return answer.outcome()
+				}
+				select {
+				case <-cmd.Context().Done():
+					return nil
+				case <-time.After(watch):
+				}
+			}
+		},
+	}
+	o.flags(cmd.Flags(), "")
+	r.flags(cmd.Flags())
+	cmd.Flags().DurationVarP(&watch, "watch", "w", 0, "ask again after this time, until interrupted")
+	cmd.Flags().Lookup("watch").NoOptDefVal = "10s"
+	return cmd
+}
+
+// probe asks registries, or all that the node uses.
+func (p *program) probe(ctx context.Context, r *reaching, names []string) (*probeAnswer, error) {
+	config, proxying, used, err := p.runtimeRegistries(ctx, r)
+	if err != nil && len(names) == 0 {
+		return nil, err
+	}
+	if err != nil {
+		p.note("Not known: whom the runtime would ask: %s", firstLine(err.Error()))
+	}
+	for i, name := range names {
+		if names[i], err = registryOf(name); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		names = used
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	answer := &probeAnswer{Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source}, Registries: make([]*probe.Registry, len(names))}
+	prober := probe.Prober{Proxying: proxying, UserAgent: "pullwatch/" + version}
+	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
+	defer stop()
+	var all sync.WaitGroup
+	slots := make(chan struct{}, probesAtOnce)
+	for i, name := range names {
+		all.Go(func() {
+			slots <- struct{}{}
+			// A person named it, or the node uses it: whatever address it has is meant.
+			answer.Registries[i] = prober.Registry(ctx, config.Lookup(name), probe.Anywhere)
+			<-slots
+		})
+	}
+	all.Wait()
+	return answer, ctx.Err()
+}
+
+// registryOf is the registry that a person means by a registry's name or an image.
+func registryOf(name string) (string, error) {
+	if !strings.Contains(name, "/") && pulls.Registry(name+"/a:b") == name {
+		return name, nil
+	}
+	if registry := pulls.Registry(name); registry != "" {
+		return registry, nil
+	}
+	return "", &usageError{fmt.Sprintf("%q is neither a registry nor an image", name), "Write registry.example.com:5000, or an image as pods name it."}
+}
+
+// runtimeRegistries is the runtime's configuration, its proxy, and the registries that this node uses. A runtime that does not answer is
+// told by the files that it would read.
+func (p *program) runtimeRegistries(ctx context.Context, r *reaching) (config registries.Config, proxying registries.Proxying, used []string, err error) {
+	client, found, err := p.settings.runtime()
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		config, proxying, err = agent.RuntimeRegistries(ctx, client, found.Runtime.Value, r.containerdConfig, r.proxy)
+	}
+	if err != nil {
+		of := registries.Runtime{ConfigFile: r.containerdConfig}
+		switch {
+		case exists("/etc/crio/crio.conf") || exists("/etc/crio/crio.conf.d"):
+			of.Name = "cri-o"
+		case r.containerdConfig != "" || exists(registries.ContainerdConfigFile):
+			of.Name = "containerd"
+		}
+		var opened error
+		if config, opened = registries.Open(of); opened != nil {
+			return nil, proxying, nil, opened
+		}
+		return config, r.proxy(registries.UnitsOf(of.Name, "")), config.Named(), err
+	}
+	used = config.Named()
+	images, err := client.ListImages(ctx)
+	if err != nil {
+		return config, proxying, used, err
+	}
+	for _, image := range images {
+		for _, name := range image.GetRepoDigests() {
+			if registry := pulls.Registry(name); registry != "" {
+				used = append(used, registry)
+			}
+		}
+	}
+	if snapshot, err := p.snapshot(ctx); err == nil {
+		for i := range snapshot.Registries.Value {
+			used = append(used, snapshot.Registries.Value[i].Registry.Registry)
+		}
+	}
+	return config, proxying, used, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// outcome is the command's: not fine where one was not reached, and could not tell where that is not known of one.
+func (a *probeAnswer) outcome() error {
+	var unknown []string
+	for _, r := range a.Registries {
+		switch {
+		case r.OK == nil:
+			unknown = append(unknown, r.Registry)
+		case !*r.OK:
+			return errNotFine
+		}
+	}
+	if len(unknown) > 0 {
+		return &usageError{fmt.Sprintf("of %s it cannot be told whether the runtime reaches it", strings.Join(unknown, ", ")), "See what is not known above; --proxy-from tells how the runtime is proxied."}
+	}
+	return nil
+}

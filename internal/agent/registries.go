@@ -1,0 +1,375 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/cause"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+	"github.com/pullwatch/pullwatch/pkg/metrics"
+	"github.com/pullwatch/pullwatch/pkg/probe"
+	"github.com/pullwatch/pullwatch/pkg/registries"
+)
+
+const (
+	// probesAtOnce bounds the registries that are asked at the same time.
+	probesAtOnce = 4
+	// configLasts is how long the runtime's configuration is taken for the same. The files of each registry are read for each probe.
+	configLasts = time.Minute
+)
+
+// RegistryState is what is known of one registry.
+type RegistryState struct {
+	*probe.Registry
+	// Established is false where only pods name it: then no more is told than whether it can be reached.
+	Established bool      `json:"established"`
+	LastSuccess time.Time `json:"lastSuccess,omitzero"` // of a probe, in this agent's life
+	LastPull    time.Time `json:"lastPull,omitzero"`    // an image of it appeared on the node
+}
+
+// registryWatch asks registries and keeps what they said.
+type registryWatch struct {
+	Probing
+	runtime *runtimeSource
+	agent   string // what it calls itself to registries
+
+	hurried chan string
+
+	mu       sync.Mutex
+	config   registries.Config
+	named    []string // by the configuration
+	proxying registries.Proxying
+	read     time.Time
+	states   map[string]*RegistryState
+	pulled   map[string]time.Time
+}
+
+func newRegistryWatch(p Probing, runtime *runtimeSource, agent string) *registryWatch {
+	return &registryWatch{
+		Probing: p, runtime: runtime, agent: agent, hurried: make(chan string, 100),
+		states: make(map[string]*RegistryState), pulled: make(map[string]time.Time),
+	}
+}
+
+// blamed is told of a pull that failed: where that is by the network or by the registry, the registry is asked.
+func (w *registryWatch) blamed(f *pulls.Failure) {
+	if s := f.Cause.Scope(); s == cause.ScopeNetwork || s == cause.ScopeRegistry {
+		w.hurry(f.Registry)
+	}
+}
+
+// hurry has a registry asked soon. It does not block.
+func (w *registryWatch) hurry(name string) {
+	select {
+	case w.hurried <- name:
+	default: // so many at once that some are asked at their time
+	}
+}
+
+// sawPull notes that an image of a registry has come onto the node.
+func (w *registryWatch) sawPull(name string, at time.Time) {
+	w.mu.Lock()
+	w.pulled[name] = at
+	state := w.states[name]
+	w.mu.Unlock()
+	if state != nil && (state.OK == nil || !*state.OK) {
+		w.hurry(name)
+	}
+}
+
+// configuration is the runtime's, read anew once a minute.
+func (w *registryWatch) configuration(ctx context.Context) (registries.Config, registries.Proxying, error) {
+	w.mu.Lock()
+	config, proxying, read := w.config, w.proxying, w.read
+	w.mu.Unlock()
+	if config != nil && time.Since(read) < configLasts {
+		return config, proxying, nil
+	}
+	client, endpoint, err := w.runtime.get()
+	if err == nil {
+		config, proxying, err = RuntimeRegistries(ctx, client, endpoint, w.ContainerdConfig, w.Proxy)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.config, w.named, w.proxying, w.read = config, config.Named(), proxying, time.Now()
+	case w.config == nil:
+		return nil, proxying, err
+	default: // a runtime that does not answer keeps the configuration that it had
+		w.read = time.Now()
+	}
+	return w.config, w.proxying, nil
+}
+
+// RuntimeRegistries finds the configuration of a runtime that answers, and its proxy.
+func RuntimeRegistries(
+	ctx context.Context, client *cri.Client, endpoint, file string, proxy func(units []string) registries.Proxying,
+) (registries.Config, registries.Proxying, error) {
+	version, err := client.Version(ctx)
+	if err != nil {
+		return nil, registries.Proxying{}, err
+	}
+	of := registries.Runtime{Name: version.GetRuntimeName(), Version: version.GetRuntimeVersion(), Endpoint: endpoint, ConfigFile: file}
+	if status, err := client.Status(ctx, true); err == nil { // containerd 2 tells nothing there
+		of.Info = status.GetInfo()
+	}
+	config, err := registries.Open(of)
+	return config, proxy(registries.UnitsOf(of.Name, endpoint)), err
+}
+
+// watchRegistries asks registries for as long as ctx lasts.
+func (a *Agent) watchRegistries(ctx context.Context) {
+	w := a.registries
+	plan := newSchedule(w.Interval, w.Most)
+	type result struct {
+		name  string
+		state *RegistryState
+	}
+	results := make(chan result)
+	slots := probesAtOnce
+	failing := make(map[string]bool)
+	for {
+		if _, _, err := w.configuration(ctx); err == nil {
+			a.metrics.SetEstablished(a.established())
+		}
+		now := time.Now()
+		established, named := a.registryNames()
+		plan.want(established, named, now)
+		wait := plan.wait(now)
+		for slots > 0 {
+			name, established, ok := plan.due(now)
+			if !ok {
+				break
+			}
+			slots--
+			go func() {
+				state := a.askRegistry(ctx, name, established)
+				select {
+				case results <- result{name, state}:
+				case <-ctx.Done():
+				}
+			}()
+			wait = plan.wait(now)
+		}
+		if slots == 0 {
+			wait = w.Interval
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-results:
+			slots++
+			now := time.Now()
+			if r.state == nil {
+				plan.done(r.name, true, 0, now)
+				continue
+			}
+			failed := r.state.OK != nil && !*r.state.OK
+			plan.done(r.name, failed, retryAfterOf(r.state.Registry), now)
+			if failed && !failing[r.name] && r.state.Established && r.state.Cause.Scope() == cause.ScopeNetwork {
+				for _, other := range established { // is it that registry, or this node?
+					if other != r.name {
+						plan.hurry(other, now)
+					}
+				}
+			}
+			failing[r.name] = failed
+			a.publishRegistries()
+		case name := <-w.hurried:
+			plan.hurry(name, time.Now())
+		case <-time.After(min(wait, 5*time.Second)): // registries come and go
+		}
+	}
+}
+
+// established are the registries that this node has pulled from, or that the operator or the runtime's configuration names.
+func (a *Agent) established() []string {
+	a.registries.mu.Lock()
+	defer a.registries.mu.Unlock()
+	return slices.Concat(a.config.Registries, a.snapshot.images.Load().Value.Registries, a.registries.named)
+}
+
+// registryNames are the registries that this node uses: established ones, and those that failing pods name.
+func (a *Agent) registryNames() (established, named []string) {
+	failures := a.snapshot.failures.Load().Value
+	for i := range failures {
+		if r := failures[i].Registry; r != "" {
+			named = append(named, r)
+		}
+	}
+	keep := func(names []string) []string {
+		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(a.registries.Exclude, name) })
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	return keep(a.established()), keep(named)
+}
+
+// askRegistry probes one registry. It is nil where the runtime's configuration could not be read: then whom to ask is not known.
+func (a *Agent) askRegistry(ctx context.Context, name string, established bool) *RegistryState {
+	w := a.registries
+	config, proxying, err := w.configuration(ctx)
+	if err != nil {
+		return nil
+	}
+	reach := probe.Anywhere
+	if !established {
+		reach = probe.NotThisNode
+	}
+	prober := probe.Prober{Proxying: proxying, UserAgent: w.agent}
+	state := &RegistryState{Registry: prober.Registry(ctx, config.Lookup(name), reach), Established: established}
+	if ctx.Err() != nil {
+		return nil // a stop says nothing of the registry
+	}
+	if !established {
+		state.hide()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.states[name]
+	if before != nil {
+		state.LastSuccess = before.LastSuccess
+	}
+	if state.OK != nil && *state.OK {
+		state.LastSuccess = state.At
+	}
+	w.states[name] = state
+	if state.OK != nil {
+		a.metrics.CountRegistryProbe(name, state.Cause)
+	}
+	if before == nil || known(before.OK) != known(state.OK) || before.Cause != state.Cause {
+		a.log.Info("registry", "registry", name, "reached", known(state.OK), "cause", state.Cause.String(), "serving", state.Serving, "established", established)
+	}
+	return state
+}
+
+func known(ok *bool) string {
+	switch {
+	case ok == nil:
+		return "not known"
+	case *ok:
+		return "yes"
+	}
+	return "no"
+}
+
+// hide takes out what a tenant could find out by naming a host: its addresses, certificates and texts.
+func (s *RegistryState) hide() {
+	for i, e := range s.Endpoints {
+		s.Endpoints[i] = &probe.Report{URL: e.URL, At: e.At, Seconds: e.Seconds, OK: e.OK, Cause: e.Cause}
+	}
+	s.Warnings = nil
+}
+
+// retryAfterOf is how long a registry wants to be left alone: the longest of its endpoints.
+func retryAfterOf(r *probe.Registry) (longest time.Duration) {
+	for _, e := range r.Endpoints {
+		longest = max(longest, time.Duration(e.RetryAfterSeconds*float64(time.Second)))
+	}
+	return longest
+}
+
+// publishRegistries makes what the registries said visible.
+func (a *Agent) publishRegistries() {
+	w := a.registries
+	names := make(map[string]bool)
+	established, named := a.registryNames()
+	for _, name := range slices.Concat(established, named) {
+		names[name] = true
+	}
+	w.mu.Lock()
+	var all []RegistryState
+	for name, state := range w.states {
+		if !names[name] {
+			delete(w.states, name)
+			delete(w.pulled, name)
+			continue
+		}
+		one := *state
+		one.LastPull = w.pulled[name]
+		all = append(all, one)
+	}
+	w.mu.Unlock()
+	slices.SortFunc(all, func(x, y RegistryState) int { return strings.Compare(x.Registry.Registry, y.Registry.Registry) })
+	a.snapshot.registries.Store(&Part[[]RegistryState]{Value: all, At: time.Now()})
+	probes := make([]metrics.RegistryProbe, len(all))
+	for i := range all {
+		probes[i] = all[i].metric()
+	}
+	a.metrics.SetRegistryProbes(probes)
+}
+
+// askedRegistries is what the established registries said, once each of them was asked: a part of them would blame the node for what others
+// disprove.
+func (a *Agent) askedRegistries() *health.Registries {
+	established, _ := a.registryNames()
+	established = established[:min(len(established), a.registries.Most)]
+	states := make(map[string]*RegistryState)
+	all := a.snapshot.registries.Load().Value
+	for i := range all {
+		states[all[i].Registry.Registry] = &all[i]
+	}
+	asked := &health.Registries{}
+	for _, name := range established {
+		state := states[name]
+		if state == nil {
+			return nil
+		}
+		asked.Probed = append(asked.Probed, state.health())
+	}
+	return asked
+}
+
+// pulledSince tells whether an image was pulled from it after it had failed, or so shortly before that both cannot be true of it.
+func (s *RegistryState) pulledSince() bool {
+	return !s.LastPull.IsZero() && s.LastPull.Add(leastBetween).After(s.At)
+}
+
+// metric is the registry as /metrics shows it. A pull that worked outranks a probe that failed.
+func (s *RegistryState) metric() metrics.RegistryProbe {
+	m := metrics.RegistryProbe{Registry: s.Registry.Registry, OK: s.OK, LastSuccess: s.LastSuccess, Serving: s.Serving, Findings: len(s.Findings)}
+	if s.OK != nil && !*s.OK && s.pulledSince() {
+		yes := true
+		m.OK = &yes
+	}
+	for _, e := range s.Endpoints {
+		m.Endpoints = append(m.Endpoints, metrics.EndpointProbe{URL: e.URL, OK: e.OK})
+		if at := e.Phases.TLS.NotAfter; !at.IsZero() && (m.CertificateExpires.IsZero() || at.Before(m.CertificateExpires)) {
+			m.CertificateExpires = at
+		}
+		if m.Phases == nil || e.URL == s.Serving {
+			m.Phases = make(map[string]time.Duration)
+			e.Phases.Each(func(name string, phase *probe.Phase) {
+				if phase.State != "" {
+					m.Phases[name] = time.Duration(phase.Seconds * float64(time.Second))
+				}
+			})
+		}
+	}
+	return m
+}
+
+// health is the registry as conditions are judged by it: by the endpoint that is asked last, the origin.
+func (s *RegistryState) health() health.Probed {
+	p := health.Probed{Registry: s.Registry.Registry, Reached: s.OK, Cause: s.Cause, Pulled: s.pulledSince()}
+	for _, e := range s.Endpoints {
+		if p.Proxy == "" || s.Serving == "" || e.URL == s.Serving {
+			p.Proxy = e.Phases.Proxy.URL
+		}
+		p.Resolved = p.Resolved || e.Phases.DNS.State == probe.Passed
+	}
+	if n := len(s.Endpoints); n > 0 {
+		e := s.Endpoints[n-1]
+		p.Phase, p.NoSuchName, p.NoRoute, p.TLSFault = e.Phase, e.Phases.DNS.NoSuchName, e.Phases.TCP.NoRoute, string(e.Phases.TLS.Fault)
+		status := e.Phases.Proxy.Status
+		p.BehindProxy = status != 0 && status != http.StatusProxyAuthRequired
+	}
+	return p
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+var scheduleStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// asks runs a schedule for a while and tells when each registry was asked. answer tells whether one failed, and how long it wants peace.
+func asks(s *schedule, from, to time.Time, answer func(name string, at time.Time) (failed bool, after time.Duration)) map[string][]time.Duration {
+	all := make(map[string][]time.Duration)
+	for now := from; now.Before(to); now = now.Add(100 * time.Millisecond) {
+		for name, _, ok := s.due(now); ok; name, _, ok = s.due(now) {
+			all[name] = append(all[name], now.Sub(from))
+			failed, after := answer(name, now)
+			s.done(name, failed, after, now)
+		}
+	}
+	return all
+}
+
+func fine(string, time.Time) (bool, time.Duration) { return false, 0 }
+
+func TestScheduleHealthy(t *testing.T) {
+	const interval = 5 * time.Minute
+	for range 50 {
+		s := newSchedule(interval, 10)
+		s.want([]string{"a"}, nil, scheduleStart)
+		at := asks(s, scheduleStart, scheduleStart.Add(time.Hour), fine)["a"]
+		if at[0] > firstWithin {
+			t.Errorf("first asked after %s", at[0])
+		}
+		for i := 1; i < len(at); i++ {
+			gap := at[i] - at[i-1]
+			if gap > interval || i > 1 && gap < interval*9/10 {
+				t.Errorf("%s between question %d and the next", gap, i)
+			}
+		}
+	}
+}
+
+// TestScheduleFleet has many agents start together: they must not march in step, and their sum must be what the docs say.
+func TestScheduleFleet(t *testing.T) {
+	const agents, interval = 500, 5 * time.Minute
+	perSecond := make(map[int]int)
+	total := 0
+	for range agents {
+		s := newSchedule(interval, 10)
+		s.want([]string{"a"}, nil, scheduleStart)
+		for _, at := range asks(s, scheduleStart, scheduleStart.Add(30*time.Minute), fine)["a"] {
+			if at >= 10*time.Minute {
+				perSecond[int(at.Seconds())]++
+				total++
+			}
+		}
+	}
+	if rate := float64(total) / (20 * 60) / agents * 5000; rate > 20 {
+		t.Errorf("%.1f questions a second for 5,000 agents", rate)
+	}
+	for second, n := range perSecond {
+		if n > 15 { // of 1.75 on average
+			t.Errorf("%d of %d agents ask in second %d", n, agents, second)
+		}
+	}
+}
+
+func TestScheduleFailing(t *testing.T) {
+	const interval = 5 * time.Minute
+	s := newSchedule(interval, 10)
+	s.want([]string{"a"}, nil, scheduleStart)
+	failing := func(string, time.Time) (bool, time.Duration) { return true, 0 }
+	at := asks(s, scheduleStart, scheduleStart.Add(30*time.Minute), failing)["a"]
+	for i, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, interval, interval} {
+		if gap := at[i+1] - at[i]; gap < want*3/4 || gap > want*5/4+time.Second {
+			t.Errorf("%s until try %d, want about %s", gap, i+2, want)
+		}
+	}
+	// One that is back is asked at the interval, and when it fails again soon.
+	now := scheduleStart.Add(time.Hour)
+	s.due(now)
+	s.done("a", false, 0, now)
+	if wait := s.wait(now); wait < interval*9/10 {
+		t.Errorf("asked %s after it answered", wait)
+	}
+	now = now.Add(interval)
+	s.due(now)
+	s.done("a", true, 0, now)
+	if wait := s.wait(now); wait > 40*time.Second {
+		t.Errorf("asked only %s after it failed", wait)
+	}
+}
+
+func TestScheduleRetryAfter(t *testing.T) {
+	s := newSchedule(5*time.Minute, 10)
+	s.want([]string{"a"}, nil, scheduleStart)
+	at := asks(s, scheduleStart, scheduleStart.Add(time.Hour), func(string, time.Time) (bool, time.Duration) { return true, 20 * time.Minute })["a"]
+	for i := 1; i < len(at); i++ {
+		if gap := at[i] - at[i-1]; gap < 20*time.Minute {
+			t.Errorf("asked after %s, which it had asked not to be", gap)
+		}
+	}
+}
+
+func TestScheduleHurry(t *testing.T) {
+	s := newSchedule(5*time.Minute, 10)
+	s.want([]string{"a"}, nil, scheduleStart)
+	now := scheduleStart.Add(time.Minute)
+	s.due(now)
+	s.done("a", false, 0, now)
+	// Pulls that fail all the time ask no more often than leastBetween.
+	asked := 0
+	for end := now.Add(10 * time.Minute); now.Before(end); now = now.Add(time.Second) {
+		s.hurry("a", now)
+		if _, _, ok := s.due(now); ok {
+			asked++
+			s.done("a", true, 0, now)
+		}
+	}
+	if asked < 18 || asked > 20 {
+		t.Errorf("asked %d times in 10 minutes of failing pulls, want one in %s", asked, leastBetween)
+	}
+	now = now.Add(time.Hour)
+	s.hurry("a", now)
+	if _, _, ok := s.due(now); !ok {
+		t.Error("a pull that fails does not have the registry asked at once")
+	}
+	s.hurry("nobody", now) // is not known
+}
+
+func TestScheduleWant(t *testing.T) {
+	s := newSchedule(5*time.Minute, 3)
+	var many []string
+	for i := range 100 {
+		many = append(many, fmt.Sprintf("tenant-%d", i))
+	}
+	s.want([]string{"a", "b"}, append([]string{"a"}, many...), scheduleStart)
+	if len(s.entries) != 3 || s.entries["a"] == nil || s.entries["b"] == nil || !s.entries["a"].established {
+		t.Errorf("established registries are crowded out: %v", s.entries)
+	}
+	s.want([]string{"b"}, nil, scheduleStart)
+	if len(s.entries) != 1 {
+		t.Errorf("%d entries for one registry", len(s.entries))
+	}
+	// One that is being asked stays until it answered, and then goes.
+	later := scheduleStart.Add(time.Hour)
+	name, _, _ := s.due(later)
+	s.want(nil, nil, later)
+	s.done(name, false, 0, later)
+	s.want(nil, nil, later)
+	if len(s.entries) != 0 {
+		t.Errorf("%d entries for none", len(s.entries))
+	}
+}
+
+func TestScheduleLongestDueFirst(t *testing.T) {
+	s := newSchedule(5*time.Minute, 10)
+	s.want([]string{"c", "a", "b"}, nil, scheduleStart)
+	for i, name := range []string{"b", "c", "a"} {
+		s.entries[name].next = scheduleStart.Add(time.Duration(i) * time.Second)
+	}
+	var order []string
+	for name, _, ok := s.due(scheduleStart.Add(time.Minute)); ok; name, _, ok = s.due(scheduleStart.Add(time.Minute)) {
+		order = append(order, name)
+	}
+	if !slices.Equal(order, []string{"b", "c", "a"}) {
+		t.Errorf("order %v", order)
+	}
+}
