@@ -69,7 +69,7 @@ test: unit ## unit tests, then tests against a real containerd and registry from
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
-	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/...
+	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
 asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow cases too (needs root; 8 minutes)
@@ -86,6 +86,10 @@ down: ## stop what `make demo` started
 .PHONY: bench
 bench: build ## measure the agent beside its peers; writes the tables of docs/BENCHMARKS.md (needs root)
 	@cd test/node && $(GO) run ./cmd/bench --agent $(CURDIR)/$(BIN)/pullwatch --page $(CURDIR)/docs/BENCHMARKS.md
+
+.PHONY: fleet
+fleet: build ## measure what 300 agents cost the API server, about 25 minutes; writes docs/FLEET.md (needs root)
+	@cd test/node && $(GO) run ./cmd/fleet --agent $(CURDIR)/$(BIN)/pullwatch --page $(CURDIR)/docs/FLEET.md
 
 .PHONY: docs
 docs: ## write the pages that are made from the code

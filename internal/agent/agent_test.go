@@ -3,7 +3,6 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -217,64 +216,58 @@ const (
 )
 
 func TestFailureShowsAndEnds(t *testing.T) {
-	for _, streamed := range []bool{true, false} {
-		t.Run(fmt.Sprintf("watch list %t", streamed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.api.SetWatchList(streamed)
-			w.run()
-			w.until("ready", w.ready)
-			w.api.SetPod(kubetest.Waiting(kubetest.NewPod("node-b", "shop", "cart-9", "app", image), "ErrImagePull", notFound))
-			w.api.SetPod(pod())
-			w.api.SetPod(kubetest.Waiting(pod(), "ErrImagePull", notFound))
-			w.until("the failure", w.failing(cause.NotFound))
-			f := w.failures()[0]
-			if f.Namespace != "shop" || f.Pod != "cart-1" || f.Container != "app" || f.Registry != "registry.example.com" || f.Scope != cause.ScopeWorkload ||
-				f.Basis != pulls.BasisText || f.SinceFrom != pulls.Observed || f.Attempts != 1 || f.AttemptsFrom != pulls.Observed || f.NextTry.IsZero() || f.Advice == "" {
-				t.Errorf("got %+v", f)
-			}
-			for _, line := range []string{nowFailing, countFound, `pullwatch_api_stream_up{resource="pods"} 1`, `pullwatch_api_stream_up{resource="nodes"} 1`,
-				"pullwatch_runtime_up 1", "pullwatch_runtime_ready 1", "pullwatch_runtime_reachable 1", "pullwatch_images 2",
-				`pullwatch_check_success{check="runtime"} 1`, `pullwatch_check_success{check="images"} 1`} {
-				if !w.metric(line) {
-					t.Errorf("/metrics lacks %s", line)
-				}
-			}
-			s := w.fetch()
-			if s.Schema != agent.SnapshotSchema || s.Version != "1.2.3" || s.NodeName != node || s.Node.Value.KubeletVersion != "v1.34.1" ||
-				s.Runtime.Value.Name != "containerd" || s.Images.Value.Count != 2 || len(s.Images.Value.Registries) == 0 {
-				t.Errorf("snapshot %+v", s)
-			}
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	w.until("ready", w.ready)
+	w.api.SetPod(kubetest.Waiting(kubetest.NewPod("node-b", "shop", "cart-9", "app", image), "ErrImagePull", notFound))
+	w.api.SetPod(pod())
+	w.api.SetPod(kubetest.Waiting(pod(), "ErrImagePull", notFound))
+	w.until("the failure", w.failing(cause.NotFound))
+	f := w.failures()[0]
+	if f.Namespace != "shop" || f.Pod != "cart-1" || f.Container != "app" || f.Registry != "registry.example.com" || f.Scope != cause.ScopeWorkload ||
+		f.Basis != pulls.BasisText || f.SinceFrom != pulls.Observed || f.Attempts != 1 || f.AttemptsFrom != pulls.Observed || f.NextTry.IsZero() || f.Advice == "" {
+		t.Errorf("got %+v", f)
+	}
+	for _, line := range []string{nowFailing, countFound, `pullwatch_api_stream_up{resource="pods"} 1`, `pullwatch_api_stream_up{resource="nodes"} 1`,
+		"pullwatch_runtime_up 1", "pullwatch_runtime_ready 1", "pullwatch_runtime_reachable 1", "pullwatch_images 2",
+		`pullwatch_check_success{check="runtime"} 1`, `pullwatch_check_success{check="images"} 1`} {
+		if !w.metric(line) {
+			t.Errorf("/metrics lacks %s", line)
+		}
+	}
+	s := w.fetch()
+	if s.Schema != agent.SnapshotSchema || s.Version != "1.2.3" || s.NodeName != node || s.Node.Value.KubeletVersion != "v1.34.1" ||
+		s.Runtime.Value.Name != "containerd" || s.Images.Value.Count != 2 || len(s.Images.Value.Registries) == 0 {
+		t.Errorf("snapshot %+v", s)
+	}
 
-			w.api.SetPod(kubetest.Waiting(pod(), "ImagePullBackOff", `Back-off pulling image "`+image+`": ErrImagePull: `+notFound))
-			w.barrier()
-			if f := w.failures()[0]; f.Cause != cause.NotFound || f.Attempts != 1 || !w.metric(countFound) {
-				t.Errorf("in back-off: %+v", f)
-			}
-			w.api.SetPod(kubetest.Running(pod()))
-			w.until("the recovery", func() bool { return len(w.failures()) == 0 })
-			if w.metric(nowFailing) || !w.metric(countFound) {
-				t.Error("after the recovery: the gauge stands, or the counter has moved")
-			}
-			if n := w.log.Count(`msg="image pull fails no longer" namespace=shop`); n != 1 {
-				t.Errorf("%d lines of the recovery", n)
-			}
-			// A node whose API server refuses to stream a list is no node with a lost stream.
-			if n := w.log.Count("stream of the API server lost"); n != 0 {
-				t.Errorf("%d lines of a lost stream though nothing was lost", n)
-			}
-			if n := w.api.Count("list", "events") + w.api.Count("watch", "events"); n != 0 {
-				t.Errorf("events asked for %d times though the status said all", n)
-			}
-			for _, r := range w.api.Requests() {
-				if r.Resource() == "pods" && r.Query.Get("fieldSelector") != "spec.nodeName="+node {
-					t.Errorf("pods asked for by %q", r.Query.Get("fieldSelector"))
-				}
-				if r.UserAgent != "pullwatch/test" || !strings.HasPrefix(r.Accept, "application/vnd.kubernetes.protobuf") {
-					t.Errorf("%s as %q, accepting %q", r.Path, r.UserAgent, r.Accept)
-				}
-			}
-		})
+	w.api.SetPod(kubetest.Waiting(pod(), "ImagePullBackOff", `Back-off pulling image "`+image+`": ErrImagePull: `+notFound))
+	w.barrier()
+	if f := w.failures()[0]; f.Cause != cause.NotFound || f.Attempts != 1 || !w.metric(countFound) {
+		t.Errorf("in back-off: %+v", f)
+	}
+	w.api.SetPod(kubetest.Running(pod()))
+	w.until("the recovery", func() bool { return len(w.failures()) == 0 })
+	if w.metric(nowFailing) || !w.metric(countFound) {
+		t.Error("after the recovery: the gauge stands, or the counter has moved")
+	}
+	if n := w.log.Count(`msg="image pull fails no longer" namespace=shop`); n != 1 {
+		t.Errorf("%d lines of the recovery", n)
+	}
+	if n := w.log.Count("stream of the API server lost"); n != 0 {
+		t.Errorf("%d lines of a lost stream though nothing was lost", n)
+	}
+	if n := w.api.Count("list", "events") + w.api.Count("watch", "events"); n != 0 {
+		t.Errorf("events asked for %d times though the status said all", n)
+	}
+	for _, r := range w.api.Requests() {
+		if r.Resource() == "pods" && r.Query.Get("fieldSelector") != "spec.nodeName="+node {
+			t.Errorf("pods asked for by %q", r.Query.Get("fieldSelector"))
+		}
+		if r.UserAgent != "pullwatch/test" || !strings.HasPrefix(r.Accept, "application/vnd.kubernetes.protobuf") {
+			t.Errorf("%s as %q, accepting %q", r.Path, r.UserAgent, r.Accept)
+		}
 	}
 }
 
@@ -557,7 +550,7 @@ func TestNothingIsKnownBeforeTheFirstList(t *testing.T) {
 	w.run()
 	w.until("the loss", func() bool { return w.fetch().Failures.Error != "" })
 	w.must(w.api.Up())
-	w.until("the watch that is held", func() bool { return w.api.Count("watch", "pods") > 0 })
+	w.until("the list that is held", func() bool { return w.api.Count("list", "pods") > 0 })
 	for deadline := time.Now().Add(500 * time.Millisecond); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if s := w.fetch(); !s.Failures.At.IsZero() {
 			t.Errorf("failures known at %s to be %v though no list was seen", s.Failures.At, s.Failures.Value)
@@ -647,7 +640,7 @@ func TestRubbishOfTheAPIServerIsCounted(t *testing.T) {
 	w := newWorld(t)
 	w.api.SetRubbish([]byte("<html>sign in</html>"))
 	w.run()
-	w.until("rubbish was sent", func() bool { return w.api.Count("watch", "pods") > 2 })
+	w.until("rubbish was sent", func() bool { return w.api.Count("list", "pods") > 2 })
 	if n := w.log.Count("stream of the API server lost\" resource=pods"); n != 1 {
 		t.Errorf("%d lines of one loss", n)
 	}

@@ -8,23 +8,6 @@ import (
 	"time"
 )
 
-// TestStreamOfOldServer: an API server that does not stream lists (before 1.32, and 1.33) refuses to, is asked for a list instead, and is
-// nothing to be told of.
-func TestStreamOfOldServer(t *testing.T) {
-	t.Parallel()
-	pods := newCluster(false, aPod("web", "ErrImagePull"))
-	_, told, states, stop := follow(t, serve(t, pods.ServeHTTP))
-	told.want(t, "replace web ErrImagePull")
-	waitForWatch(t, pods)
-	stop()
-	if first := next(t, states); !first.Synced || first.Err != nil {
-		t.Errorf("told first %+v, want that it is followed", first)
-	}
-	for len(states) > 0 {
-		t.Errorf("told as well: %+v", <-states)
-	}
-}
-
 // TestStreamStops: that the agent stops while it waits for an answer is no loss of the API server.
 func TestStreamStops(t *testing.T) {
 	t.Parallel()

@@ -133,16 +133,14 @@ func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // cluster is pods or a node that can be listed and watched, in resource version order.
 type cluster struct {
-	streams bool // answers requests for a streamed list; else refuses them as API servers up to 1.31 do
-
 	mu      sync.Mutex
 	version int
 	objects map[string]runtime.Object // by UID
 	watches []chan string
 }
 
-func newCluster(streams bool, objects ...runtime.Object) *cluster {
-	c := &cluster{streams: streams, version: 100, objects: make(map[string]runtime.Object)}
+func newCluster(objects ...runtime.Object) *cluster {
+	c := &cluster{version: 100, objects: make(map[string]runtime.Object)}
 	for _, o := range objects {
 		c.put(o)
 	}
@@ -218,39 +216,17 @@ func event(what string, o runtime.Object) string {
 }
 
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	if query.Get("watch") == "" {
+	if r.URL.Query().Get("watch") == "" {
 		c.list(w, r)
 		return
 	}
 	c.mu.Lock()
-	var lines []string
-	if query.Get("sendInitialEvents") == "true" {
-		if !c.streams {
-			c.mu.Unlock()
-			refuse(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid,
-				`ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled`)(w, r)
-			return
-		}
-		for _, o := range c.objects {
-			lines = append(lines, event("ADDED", o))
-		}
-		mark := metav1.ObjectMeta{ResourceVersion: fmt.Sprint(c.version), Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}
-		if r.URL.Path == "/api/v1/nodes" {
-			lines = append(lines, event("BOOKMARK", &corev1.Node{TypeMeta: kindOf("Node"), ObjectMeta: mark}))
-		} else {
-			lines = append(lines, event("BOOKMARK", &corev1.Pod{TypeMeta: kindOf("Pod"), ObjectMeta: mark}))
-		}
-	}
 	changes := make(chan string, 100)
 	c.watches = append(c.watches, changes)
 	c.mu.Unlock()
 
 	w.Header().Set("Content-Type", "application/json;stream=watch")
 	w.WriteHeader(http.StatusOK)
-	for _, line := range lines {
-		fmt.Fprint(w, line)
-	}
 	_ = http.NewResponseController(w).Flush()
 	for {
 		select {

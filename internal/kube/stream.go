@@ -53,7 +53,6 @@ func (c *Client) PodStream(sink PodSink, onChange func(StreamState)) *Stream {
 	return c.stream("pods", c.podSelector(), &corev1.Pod{}, onChange, func(s *Stream) cache.ReflectorStore {
 		return &store[corev1.Pod]{
 			stream: s,
-			strip:  stripPod,
 			replace: func(pods []*corev1.Pod) {
 				reduced := make([]Pod, len(pods))
 				for i, p := range pods {
@@ -72,7 +71,6 @@ func (c *Client) NodeStream(sink func(Node), onChange func(StreamState)) *Stream
 	return c.stream("nodes", fields.OneTermEqualSelector("metadata.name", c.nodeName), &corev1.Node{}, onChange, func(s *Stream) cache.ReflectorStore {
 		return &store[corev1.Node]{
 			stream: s,
-			strip:  stripNode,
 			replace: func(nodes []*corev1.Node) {
 				if len(nodes) == 0 {
 					sink(Node{})
@@ -104,24 +102,27 @@ func (c *Client) stream(resource string, selector fields.Selector, object runtim
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			w, err := request(&options).Watch(ctx)
-			switch {
-			case err == nil:
-				if !Unreadable(s.State().Err) { // what was unreadable heals by an event that is read
-					s.note("watch", nil)
-				}
-				w = s.tap(w)
-			case options.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
-				// An API server that does not stream lists; a list comes next.
-			default:
+			if err != nil {
 				s.note("watch", err)
+				return nil, err
 			}
-			return w, err
+			if !Unreadable(s.State().Err) { // what was unreadable heals by an event that is read
+				s.note("watch", nil)
+			}
+			return s.tap(w), nil
 		},
 	}
 	// The name keeps the reflector from walking the stack for one. Its own log is silenced by the agent: the stream tells its state.
-	s.reflector = cache.NewReflectorWithOptions(lw, object, storeOf(s), cache.ReflectorOptions{Name: resource, MinWatchTimeout: 10 * time.Minute})
+	s.reflector = cache.NewReflectorWithOptions(listed{lw}, object, storeOf(s), cache.ReflectorOptions{Name: resource, MinWatchTimeout: 10 * time.Minute})
 	return s
 }
+
+// listed keeps the reflector from asking for the list as a stream. The API server finds the pods of a node in an index for a list; for a
+// stream it goes through those of the whole cluster, for each agent that starts (k8s.io/apiserver 0.34 to 0.37, getIntervalFromStoreLocked).
+type listed struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is what the reflector asks.
+func (listed) IsWatchListSemanticsUnSupported() bool { return true }
 
 // tapped hands on what a watch brings.
 type tapped struct {
@@ -202,7 +203,6 @@ func (s *Stream) set(old, next StreamState) {
 // store hands on what a reflector delivers and keeps nothing of it.
 type store[T any] struct {
 	stream  *Stream
-	strip   func(*T)
 	replace func([]*T)
 	observe func(*T)
 	forget  func(*T)
@@ -230,32 +230,4 @@ func (s *store[T]) Replace(objects []any, _ string) error {
 	s.replace(list)
 	s.stream.synced()
 	return nil
-}
-
-// Transformer lets the reflector drop what is not read as soon as an object is decoded, before a whole list of them is held.
-func (s *store[T]) Transformer() cache.TransformFunc {
-	return func(object any) (any, error) {
-		if o, ok := object.(*T); ok {
-			s.strip(o)
-		}
-		return object, nil
-	}
-}
-
-func stripPod(p *corev1.Pod) {
-	mirrored := p.Annotations[corev1.MirrorPodAnnotationKey]
-	p.ManagedFields, p.Annotations, p.Labels = nil, nil, nil
-	if mirrored != "" {
-		p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: mirrored}
-	}
-	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range containers {
-			c := &containers[i]
-			*c = corev1.Container{Name: c.Name, Image: c.Image, VolumeMounts: c.VolumeMounts}
-		}
-	}
-}
-
-func stripNode(n *corev1.Node) {
-	n.ManagedFields, n.Annotations, n.Labels, n.Status.Images = nil, nil, nil, nil
 }

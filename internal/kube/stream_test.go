@@ -45,7 +45,7 @@ func follow(t *testing.T, s *server) (stream *Stream, told sink, states chan Str
 	return stream, told, states, run(t, stream)
 }
 
-// untilSynced reads states up to the first list. A server that does not stream lists is no loss to tell of, which is held elsewhere.
+// untilSynced reads states up to the first list.
 func untilSynced(t *testing.T, states <-chan StreamState) {
 	t.Helper()
 	for {
@@ -55,60 +55,49 @@ func untilSynced(t *testing.T, states <-chan StreamState) {
 	}
 }
 
-// eachWay runs a test with an API server that streams lists and with one that does not (before 1.32).
-func eachWay(t *testing.T, test func(t *testing.T, streams bool)) {
-	for name, streams := range map[string]bool{"streamed list": true, "list": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, streams)
-		})
-	}
-}
-
 func TestPodStream(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, streams bool) {
-		web, api := aPod("web", "ErrImagePull"), aPod("api", "ContainerCreating")
-		pods := newCluster(streams, web, api)
-		s := serve(t, pods.ServeHTTP)
-		stream, told, states, stop := follow(t, s)
-		told.want(t, "replace api ContainerCreating, web ErrImagePull")
-		untilSynced(t, states)
-		if state := stream.State(); !state.Synced || state.Err != nil {
-			t.Errorf("state %+v", state)
-		}
-		if !streams {
-			waitForWatch(t, pods)
-		}
-		pods.put(aPod("new", "ErrImagePull"))
-		told.want(t, "observe new ErrImagePull")
-		pods.put(aPod("web", "ImagePullBackOff"))
-		told.want(t, "observe web ImagePullBackOff")
-		pods.remove(api)
-		told.want(t, "forget uid-api")
+	web, api := aPod("web", "ErrImagePull"), aPod("api", "ContainerCreating")
+	pods := newCluster(web, api)
+	s := serve(t, pods.ServeHTTP)
+	stream, told, states, stop := follow(t, s)
+	told.want(t, "replace api ContainerCreating, web ErrImagePull")
+	untilSynced(t, states)
+	if state := stream.State(); !state.Synced || state.Err != nil {
+		t.Errorf("state %+v", state)
+	}
+	waitForWatch(t, pods)
+	pods.put(aPod("new", "ErrImagePull"))
+	told.want(t, "observe new ErrImagePull")
+	pods.put(aPod("web", "ImagePullBackOff"))
+	told.want(t, "observe web ImagePullBackOff")
+	pods.remove(api)
+	told.want(t, "forget uid-api")
 
-		// Nothing is lost over a watch's end, which is every few minutes and no loss to tell of.
-		pods.hangUp()
-		waitForWatch(t, pods)
-		pods.put(aPod("web", "ErrImagePull"))
-		told.want(t, "observe web ErrImagePull")
-		stop()
-		nothing(t, told)
-		nothing(t, states)
+	// Nothing is lost over a watch's end, which is every few minutes and no loss to tell of.
+	pods.hangUp()
+	waitForWatch(t, pods)
+	pods.put(aPod("web", "ErrImagePull"))
+	told.want(t, "observe web ErrImagePull")
+	stop()
+	nothing(t, told)
+	nothing(t, states)
 
-		for _, r := range s.requests() {
-			query := r.URL.Query()
-			if r.URL.Path != "/api/v1/pods" || query.Get("fieldSelector") != "spec.nodeName=node-1" {
-				t.Errorf("asked for %s: more than this node's pods", r.URL)
-			}
-			if accept := r.Header.Get("Accept"); !strings.HasPrefix(accept, "application/vnd.kubernetes.protobuf") {
-				t.Errorf("accepts %q, want protobuf first", accept)
-			}
-			if query.Get("watch") != "" && query.Get("timeoutSeconds") == "" {
-				t.Errorf("a watch without an end: %s", r.URL)
-			}
+	for _, r := range s.requests() {
+		query := r.URL.Query()
+		if r.URL.Path != "/api/v1/pods" || query.Get("fieldSelector") != "spec.nodeName=node-1" {
+			t.Errorf("asked for %s: more than this node's pods", r.URL)
 		}
-	})
+		if accept := r.Header.Get("Accept"); !strings.HasPrefix(accept, "application/vnd.kubernetes.protobuf") {
+			t.Errorf("accepts %q, want protobuf first", accept)
+		}
+		if query.Get("watch") != "" && query.Get("timeoutSeconds") == "" {
+			t.Errorf("a watch without an end: %s", r.URL)
+		}
+		if query.Get("sendInitialEvents") != "" {
+			t.Errorf("asked for a list as a stream, which the API server has no index for: %s", r.URL)
+		}
+	}
 }
 
 // waitForWatch waits until somebody watches.
@@ -124,66 +113,59 @@ func waitForWatch(t *testing.T, c *cluster) {
 // TestStreamHeals: an API server that is gone and comes back is told of once each, and what was missed is caught up.
 func TestStreamHeals(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, streams bool) {
-		web, api := aPod("web", "ErrImagePull"), aPod("api", "ErrImagePull")
-		pods := newCluster(streams, web, api)
-		s := serve(t, pods.ServeHTTP)
-		stream, told, states, stop := follow(t, s)
-		told.want(t, "replace api ErrImagePull, web ErrImagePull")
-		untilSynced(t, states)
-		waitForWatch(t, pods)
+	web, api := aPod("web", "ErrImagePull"), aPod("api", "ErrImagePull")
+	pods := newCluster(web, api)
+	s := serve(t, pods.ServeHTTP)
+	stream, told, states, stop := follow(t, s)
+	told.want(t, "replace api ErrImagePull, web ErrImagePull")
+	untilSynced(t, states)
+	waitForWatch(t, pods)
 
-		s.goes(t)
-		lost := next(t, states)
-		var e *Error
-		if !lost.Synced || !errors.As(lost.Err, &e) {
-			t.Fatalf("told %+v, want that it is lost", lost)
+	s.goes(t)
+	lost := next(t, states)
+	var e *Error
+	if !lost.Synced || !errors.As(lost.Err, &e) {
+		t.Fatalf("told %+v, want that it is lost", lost)
+	}
+	checkError(t, e, s.URL)
+	if stream.State().Err == nil {
+		t.Error("the state does not say that it is lost")
+	}
+	pods.mu.Lock()
+	pods.watches = nil
+	pods.mu.Unlock()
+	s.comesBack(t)
+	if healed := next(t, states); healed.Err != nil || !healed.Synced {
+		t.Fatalf("told %+v, want that it is found again, once", healed)
+	}
+	waitForWatch(t, pods)
+	pods.put(aPod("web", "ImagePullBackOff"))
+	for { // it may have begun anew or gone on where it was
+		if text := next(t, told); text == "observe web ImagePullBackOff" {
+			break
+		} else if !strings.HasPrefix(text, "replace ") {
+			t.Errorf("told %q", text)
 		}
-		checkError(t, e, s.URL)
-		if stream.State().Err == nil {
-			t.Error("the state does not say that it is lost")
-		}
-		pods.mu.Lock()
-		pods.watches = nil
-		pods.mu.Unlock()
-		s.comesBack(t)
-		if healed := next(t, states); healed.Err != nil || !healed.Synced {
-			t.Fatalf("told %+v, want that it is found again, once", healed)
-		}
-		waitForWatch(t, pods)
-		pods.put(aPod("web", "ImagePullBackOff"))
-		for { // it may have begun anew or gone on where it was
-			if text := next(t, told); text == "observe web ImagePullBackOff" {
-				break
-			} else if !strings.HasPrefix(text, "replace ") {
-				t.Errorf("told %q", text)
-			}
-		}
-		stop()
-		nothing(t, states)
-	})
+	}
+	stop()
+	nothing(t, states)
 }
 
 // TestStreamExpires: where the API server no longer knows the place, the whole list is told anew, and what went in the meantime is not in it.
 func TestStreamExpires(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, streams bool) {
-		web, api := aPod("web", "ErrImagePull"), aPod("api", "ErrImagePull")
-		pods := newCluster(streams, web, api)
-		s := serve(t, pods.ServeHTTP)
-		_, told, states, stop := follow(t, s)
-		told.want(t, "replace api ErrImagePull, web ErrImagePull")
-		untilSynced(t, states)
-		waitForWatch(t, pods)
-		pods.removeUnseen(api)
-		pods.say(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old resource version: 100 (200)","reason":"Expired","code":410}}` + "\n")
-		told.want(t, "replace web ErrImagePull")
-		stop()
-		// None of it is worth a word. A server that does not stream lists is told of elsewhere.
-		if streams {
-			nothing(t, states)
-		}
-	})
+	web, api := aPod("web", "ErrImagePull"), aPod("api", "ErrImagePull")
+	pods := newCluster(web, api)
+	s := serve(t, pods.ServeHTTP)
+	_, told, states, stop := follow(t, s)
+	told.want(t, "replace api ErrImagePull, web ErrImagePull")
+	untilSynced(t, states)
+	waitForWatch(t, pods)
+	pods.removeUnseen(api)
+	pods.say(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old resource version: 100 (200)","reason":"Expired","code":410}}` + "\n")
+	told.want(t, "replace web ErrImagePull")
+	stop()
+	nothing(t, states) // none of it is worth a word
 }
 
 // TestStreamRubbish: bytes on the watch that are no event cost a new beginning, no more.
@@ -199,7 +181,7 @@ func TestStreamRubbish(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods := newCluster(true, aPod("web", "ErrImagePull"))
+			pods := newCluster(aPod("web", "ErrImagePull"))
 			s := serve(t, pods.ServeHTTP)
 			_, told, states, stop := follow(t, s)
 			told.want(t, "replace web ErrImagePull")
@@ -250,7 +232,7 @@ func TestStreamRefused(t *testing.T) {
 			if stream.State().Err == nil {
 				t.Error("the state says nothing of it")
 			}
-			pods := newCluster(true, aPod("web", "ErrImagePull"))
+			pods := newCluster(aPod("web", "ErrImagePull"))
 			s.answerWith(pods.ServeHTTP)
 			told.want(t, "replace web ErrImagePull")
 			if healed := next(t, states); healed.Err != nil || healed.Synced {
@@ -268,54 +250,50 @@ func TestStreamRefused(t *testing.T) {
 // TestNodeStream: the own Node, its absence included.
 func TestNodeStream(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, streams bool) {
-		nodes := newCluster(streams)
-		s := serve(t, nodes.ServeHTTP)
-		told := make(chan Node, 100)
-		stream := s.client(t).NodeStream(func(n Node) { told <- n }, nil)
-		stop := run(t, stream)
-		want := func(version string) {
-			t.Helper()
-			got, want := next(t, told), Node{}
-			if version != "" {
-				want = Node{Name: "node-1", UID: "uid-node", KubeletVersion: version}
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("told (-want +got):\n%s", diff)
-			}
+	nodes := newCluster()
+	s := serve(t, nodes.ServeHTTP)
+	told := make(chan Node, 100)
+	stream := s.client(t).NodeStream(func(n Node) { told <- n }, nil)
+	stop := run(t, stream)
+	want := func(version string) {
+		t.Helper()
+		got, want := next(t, told), Node{}
+		if version != "" {
+			want = Node{Name: "node-1", UID: "uid-node", KubeletVersion: version}
 		}
-		want("")
-		waitForWatch(t, nodes)
-		nodes.put(aNode("v1.34.4"))
-		want("v1.34.4")
-		nodes.put(aNode("v1.35.0"))
-		want("v1.35.0")
-		nodes.remove(aNode("v1.35.0"))
-		want("")
-		stop()
-		nothing(t, told)
-		if !stream.State().Synced {
-			t.Error("not synced")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
 		}
-		for _, r := range s.requests() {
-			if r.URL.Path != "/api/v1/nodes" || r.URL.Query().Get("fieldSelector") != "metadata.name=node-1" {
-				t.Errorf("asked for %s: more than the own Node", r.URL)
-			}
+	}
+	want("")
+	waitForWatch(t, nodes)
+	nodes.put(aNode("v1.34.4"))
+	want("v1.34.4")
+	nodes.put(aNode("v1.35.0"))
+	want("v1.35.0")
+	nodes.remove(aNode("v1.35.0"))
+	want("")
+	stop()
+	nothing(t, told)
+	if !stream.State().Synced {
+		t.Error("not synced")
+	}
+	for _, r := range s.requests() {
+		if r.URL.Path != "/api/v1/nodes" || r.URL.Query().Get("fieldSelector") != "metadata.name=node-1" {
+			t.Errorf("asked for %s: more than the own Node", r.URL)
 		}
-	})
+	}
 }
 
 // TestNodeStreamBegins: a Node that is there already is told first.
 func TestNodeStreamBegins(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, streams bool) {
-		node := aNode("v1.34.4")
-		node.Status.Conditions = []corev1.NodeCondition{{Type: "DiskPressure", Status: "True"}}
-		s := serve(t, newCluster(streams, node).ServeHTTP)
-		told := make(chan Node, 100)
-		run(t, s.client(t).NodeStream(func(n Node) { told <- n }, nil))
-		if got := next(t, told); got.UID != "uid-node" || len(got.Conditions) != 1 {
-			t.Errorf("told %+v", got)
-		}
-	})
+	node := aNode("v1.34.4")
+	node.Status.Conditions = []corev1.NodeCondition{{Type: "DiskPressure", Status: "True"}}
+	s := serve(t, newCluster(node).ServeHTTP)
+	told := make(chan Node, 100)
+	run(t, s.client(t).NodeStream(func(n Node) { told <- n }, nil))
+	if got := next(t, told); got.UID != "uid-node" || len(got.Conditions) != 1 {
+		t.Errorf("told %+v", got)
+	}
 }

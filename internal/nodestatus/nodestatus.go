@@ -107,6 +107,8 @@ func (m *Manager) Run(ctx context.Context) {
 	defer beat.Stop()
 	retry := retryFirst
 	for {
+		// A tenth of jitter keeps the fleet from falling into step.
+		next := m.heartbeat*9/10 + rand.N(m.heartbeat/5)
 		select {
 		case <-ctx.Done():
 			return
@@ -114,6 +116,8 @@ func (m *Manager) Run(ctx context.Context) {
 			if !m.due() {
 				continue // it was written meanwhile, with a retry
 			}
+			// A fleet writes at the same moment when it was started, or lost something, at the same moment: the beat after that is anywhere.
+			next = m.heartbeat/10 + rand.N(m.heartbeat)
 		case <-beat.C:
 		}
 		for {
@@ -129,8 +133,7 @@ func (m *Manager) Run(ctx context.Context) {
 			}
 			retry = min(2*retry, retryMost)
 		}
-		// A tenth of jitter keeps the fleet from falling into step.
-		beat.Reset(m.heartbeat*9/10 + rand.N(m.heartbeat/5))
+		beat.Reset(next)
 	}
 }
 

@@ -102,18 +102,19 @@ func TestStatusAtOnceTextWithTheHeartbeat(t *testing.T) {
 			t.Errorf("an event at the first visit: %+v", f.so().events)
 		}
 		m.Set(verdicts(false, false, "still fine, in other words"))
-		wait(time.Minute)
+		wait(Heartbeat/10 - 2*time.Second)
 		if n := len(f.so().patches); n != 1 {
 			t.Errorf("%d patches for a text that changed", n)
 		}
 		wait(Heartbeat)
-		if n := len(f.so().patches); n != 2 || f.so().patches[1].conditions[0].Message != "still fine, in other words" {
+		n := len(f.so().patches)
+		if n < 2 || n > 3 || f.so().patches[1].conditions[0].Message != "still fine, in other words" {
 			t.Errorf("%d patches after a heartbeat: %+v", n, f.so().patches)
 		}
 		m.Set(verdicts(false, true, "bad"))
 		wait(time.Second)
-		if n := len(f.so().patches); n != 3 || f.so().patches[2].conditions[1].Status != "True" {
-			t.Errorf("%d patches after a change", n)
+		if now := len(f.so().patches); now != n+1 || f.so().patches[n].conditions[1].Status != "True" {
+			t.Errorf("%d patches after a change, %d before", now, n)
 		}
 		if len(f.so().events) != 1 || !f.so().events[0].Warning || f.so().events[0].NodeUID != "uid" {
 			t.Errorf("%+v, want one warning", f.so().events)
@@ -133,11 +134,15 @@ func TestHeartbeats(t *testing.T) {
 			m.Set(verdicts(false, false, "fine"))
 			wait(12 * heartbeat)
 			patches := f.so().patches
-			if n := len(patches); n < 11 || n > 15 {
+			if n := len(patches); n < 11 || n > 16 {
 				t.Errorf("every %s: %d patches in 12 times that", heartbeat, n)
 			}
 			for i := 1; i < len(patches); i++ {
-				if gap := patches[i].at.Sub(patches[i-1].at); gap < heartbeat*9/10 || gap > heartbeat*11/10 {
+				least := heartbeat * 9 / 10
+				if i == 1 { // the one before was a change, after which a fleet is spread
+					least = heartbeat / 10
+				}
+				if gap := patches[i].at.Sub(patches[i-1].at); gap < least || gap > heartbeat*11/10 {
 					t.Errorf("every %s: %s between two heartbeats", heartbeat, gap)
 				}
 			}
@@ -184,8 +189,8 @@ func TestOutage(t *testing.T) {
 		m.Set(verdicts(false, false, "fine"))
 		f.broken.Store(false)
 		wait(retryMost)
-		if len(f.so().patches) != 1 || f.so().patches[0].conditions[0].Status != "False" || len(f.so().events) != 0 {
-			t.Errorf("%+v %+v, want one patch and no event of what was never announced", f.so().patches, f.so().events)
+		if len(f.so().patches) == 0 || f.so().patches[0].conditions[0].Status != "False" || len(f.so().events) != 0 {
+			t.Errorf("%+v %+v, want a patch of what holds and no event of what was never announced", f.so().patches, f.so().events)
 		}
 	})
 }

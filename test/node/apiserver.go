@@ -53,7 +53,7 @@ func (n *Node) prepareAPIServer() error {
 	for user, as := range map[string]string{
 		Admin:     `admin,1,"system:masters"`,
 		kubelet:   fmt.Sprintf(`system:node:%s,2,"system:nodes"`, n.NodeName),
-		AgentUser: `pullwatch,3,""`,
+		AgentUser: `pullwatch,3,"system:serviceaccounts"`, // by which the API server decides whose requests wait when it has too many
 	} {
 		secret := make([]byte, 16)
 		_, _ = rand.Read(secret) // never fails

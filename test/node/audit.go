@@ -16,6 +16,7 @@ type AuditEntry struct {
 	User      string
 	Verb      string
 	URI       string
+	Resource  string // with its subresource, as RBAC names it: "nodes/status"
 	Namespace string
 	Pod       string    // for pods and pods/status
 	Received  time.Time // requestReceivedTimestamp
@@ -73,9 +74,10 @@ func parseAudit(line []byte) (AuditEntry, bool, error) {
 			Username string `json:"username"`
 		} `json:"user"`
 		ObjectRef struct {
-			Resource  string `json:"resource"`
-			Namespace string `json:"namespace"`
-			Name      string `json:"name"`
+			Resource    string `json:"resource"`
+			Subresource string `json:"subresource"`
+			Namespace   string `json:"namespace"`
+			Name        string `json:"name"`
 		} `json:"objectRef"`
 		ResponseStatus struct {
 			Code int `json:"code"`
@@ -98,8 +100,11 @@ func parseAudit(line []byte) (AuditEntry, bool, error) {
 		return AuditEntry{}, false, nil
 	}
 	e := AuditEntry{
-		User: raw.User.Username, Verb: raw.Verb, URI: raw.URI, Namespace: raw.ObjectRef.Namespace,
+		User: raw.User.Username, Verb: raw.Verb, URI: raw.URI, Resource: raw.ObjectRef.Resource, Namespace: raw.ObjectRef.Namespace,
 		Received: raw.Received, Completed: raw.Stamp, Code: raw.ResponseStatus.Code,
+	}
+	if raw.ObjectRef.Subresource != "" {
+		e.Resource += "/" + raw.ObjectRef.Subresource
 	}
 	if raw.ObjectRef.Resource == "pods" {
 		e.Pod = raw.ObjectRef.Name

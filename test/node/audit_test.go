@@ -16,7 +16,7 @@ func TestParseAudit(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("parseAudit: %v, %v", ok, err)
 	}
-	if got.Pod != "web" || got.Namespace != "shop" || got.Code != 200 || got.Completed.Sub(got.Received) != 2*time.Millisecond {
+	if got.Pod != "web" || got.Namespace != "shop" || got.Resource != "pods/status" || got.Code != 200 || got.Completed.Sub(got.Received) != 2*time.Millisecond {
 		t.Errorf("parseAudit = %+v", got)
 	}
 	if want := []string{"main=ErrImagePull"}; !slices.Equal(got.Waiting, want) {
@@ -27,7 +27,7 @@ func TestParseAudit(t *testing.T) {
 	}
 	for stage, want := range map[string]bool{"ResponseStarted": true, "ResponseComplete": false} {
 		if _, ok, err := parseAudit([]byte(`{"verb":"watch","stage":"` + stage + `"}`)); ok != want || err != nil {
-			t.Errorf("%s of a watch: %v, %v; a watch counts once, from its begin", stage, ok, err)
+			t.Errorf("%s of a watch: %v, %v; want %v, so that each is told once, when it begins", stage, ok, err, want)
 		}
 	}
 	if _, _, err := parseAudit([]byte(`{"stage":`)); err == nil {

@@ -139,7 +139,7 @@ func (n *Node) up(ctx context.Context) error {
 	if n.Options.RuntimeOnly {
 		return nil
 	}
-	if err := n.grantAgent(ctx); err != nil {
+	if err := n.grantAgent(ctx); err != nil || n.Options.ControlPlaneOnly {
 		return err
 	}
 	for _, part := range n.Options.parts() {

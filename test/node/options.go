@@ -38,6 +38,8 @@ type Options struct {
 	// Controllers adds kube-controller-manager and kube-scheduler, and with them service accounts, whose tokens the API server then
 	// mounts into pods: what a DaemonSet needs to become a pod that works.
 	Controllers bool `json:"controllers,omitempty"`
+	// ControlPlaneOnly leaves out everything but etcd and the API server: for nodes that are objects and nothing behind them.
+	ControlPlaneOnly bool `json:"controlPlaneOnly,omitempty"`
 	// SmallDiskMiB puts containerd's root on an ext4 of that size, so that a large image fills it.
 	SmallDiskMiB int `json:"smallDiskMiB,omitempty"`
 	// KubeletConfig overrides fields of the kubelet's configuration, e.g. {"registryPullQPS": 1}.
@@ -56,8 +58,11 @@ func Demo(out io.Writer) Options {
 
 // parts are the processes that the node consists of, in the order in which they come up.
 func (o Options) parts() []string {
-	if o.RuntimeOnly {
+	switch {
+	case o.RuntimeOnly:
 		return []string{PartRegistry, PartPrivate, PartFaults, PartContainerd}
+	case o.ControlPlaneOnly:
+		return []string{PartEtcd, PartAPIServer}
 	}
 	if o.Controllers {
 		return slices.Concat(PartNames, []string{PartControllers, PartScheduler})

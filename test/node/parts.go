@@ -13,9 +13,12 @@ import (
 	"syscall"
 )
 
+// KubernetesRelease is that of the API server, and of the kubelet where no other one is asked for.
+const KubernetesRelease = "1.34.4"
+
 // Releases that are compiled, since no Debian package brings them.
 const (
-	kubernetes134 = "1.34.4"
+	kubernetes134 = KubernetesRelease
 	kubernetes131 = "1.31.0"
 	containerd24  = "2.4.2"
 )
@@ -74,7 +77,7 @@ func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 }
 
 func (p *Parts) ensureKubernetes(ctx context.Context, b *builder, o Options) (err error) {
-	if p.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil {
+	if p.APIServer, err = b.kubernetes(ctx, kubernetes134, "kube-apiserver", "about 5 minutes on 2 cores, once"); err != nil || o.ControlPlaneOnly {
 		return err
 	}
 	if p.Kubelet, err = b.kubelet(ctx, o.Kubelet); err != nil || !o.Controllers {

@@ -14,8 +14,7 @@ type faults struct {
 	status       int             // of every answer; 0 is none
 	rubbish      []byte
 	hang         chan struct{} // nil unless it hangs
-	noWatchList  bool
-	hold         chan struct{} // nil unless streamed lists are held back before their end
+	hold         chan struct{} // nil unless lists are held back
 }
 
 // SetUnauthorized makes the server refuse every token with 401.
@@ -53,14 +52,8 @@ func (s *Server) SetHang(on bool) {
 	s.set(func(f *faults) { f.hang = toggle(f.hang, on) })
 }
 
-// SetWatchList tells whether the server can stream a list, as it does at first. Where it cannot, it says Invalid, as releases before 1.32
-// do by default, and clients list instead.
-func (s *Server) SetWatchList(on bool) {
-	s.set(func(f *faults) { f.noWatchList = !on })
-}
-
-// SetHold makes the server accept a request for a streamed list and send nothing of it until it is taken back, as one that is slow or still
-// fills its cache.
+// SetHold makes the server accept a request for a list and send nothing of it until it is taken back, as one that is slow or still fills its
+// cache.
 func (s *Server) SetHold(on bool) {
 	s.set(func(f *faults) { f.hold = toggle(f.hold, on) })
 }

@@ -143,7 +143,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.watch(w, r, asked, p.resource, matches)
 		return
 	}
-	s.list(w, asked, p.resource, matches)
+	s.list(w, r, asked, p.resource, matches)
 }
 
 func (s *Server) get(w http.ResponseWriter, p path) {
@@ -157,7 +157,17 @@ func (s *Server) get(w http.ResponseWriter, p path) {
 	answer(w, http.StatusOK, o)
 }
 
-func (s *Server) list(w http.ResponseWriter, asked Request, resource string, matches func(object) bool) {
+func (s *Server) list(w http.ResponseWriter, r *http.Request, asked Request, resource string, matches func(object) bool) {
+	s.mu.Lock()
+	hold := s.faults.hold
+	s.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	s.mu.Lock()
 	items, version := s.matching(resource, matches), s.version
 	s.mu.Unlock()
@@ -183,19 +193,12 @@ func (s *Server) matching(resource string, matches func(object) bool) []object {
 	return items
 }
 
-// watch serves a watch: from a version, or from the present with what is there now in front. A streamed list ends that part with the
-// bookmark that KEP-3157 describes.
+// watch serves a watch: from a version, or from the present with what is there now in front.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, asked Request, resource string, matches func(object) bool) {
-	streamed := asked.Query.Get("sendInitialEvents") == "true"
 	from, _ := strconv.ParseInt(asked.Query.Get("resourceVersion"), 10, 64)
 	s.mu.Lock()
-	f, cut, expired := s.faults, s.cut, s.expired
+	cut, expired := s.cut, s.expired
 	s.mu.Unlock()
-	if streamed && f.noWatchList {
-		fail(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid,
-			"ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled")
-		return
-	}
 	flusher := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -206,34 +209,19 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, asked Request, re
 		}
 		return flusher.Flush() == nil
 	}
-	if !streamed && from != 0 && from < expired {
+	if from != 0 && from < expired {
 		send(watch.Error, status(http.StatusGone, metav1.StatusReasonExpired, fmt.Sprintf("too old resource version: %d (%d)", from, expired)))
 		return
 	}
-	if streamed && f.hold != nil {
-		select {
-		case <-f.hold:
-		case <-cut:
-			return
-		case <-r.Context().Done():
-			return
-		}
-	}
 	s.mu.Lock()
 	position := len(s.changes)
-	if streamed || from == 0 {
-		items, version := s.matching(resource, matches), s.version
+	if from == 0 {
+		items := s.matching(resource, matches)
 		s.mu.Unlock()
 		for _, o := range items {
 			if !send(watch.Added, o) {
 				return
 			}
-		}
-		if streamed && !send(watch.Bookmark, map[string]any{"kind": kinds[resource], "apiVersion": "v1", "metadata": metav1.ObjectMeta{
-			ResourceVersion: strconv.FormatInt(version, 10),
-			Annotations:     map[string]string{metav1.InitialEventsAnnotationKey: "true"},
-		}}) {
-			return
 		}
 	} else {
 		position = slices.IndexFunc(s.changes, func(c change) bool { return c.version > from })

@@ -2,7 +2,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,8 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -121,41 +118,12 @@ func (a *agent) failures(ctx context.Context) (map[string]pulls.Failure, error) 
 	return byPod, nil
 }
 
-// metrics is a scrape.
-type metrics []string
-
-func (a *agent) metrics() (metrics, error) {
+func (a *agent) metrics() (node.Scrape, error) {
 	var body bytes.Buffer
 	if err := a.get("/metrics", &body); err != nil {
 		return nil, err
 	}
-	var m metrics
-	for lines := bufio.NewScanner(&body); lines.Scan(); {
-		if line := lines.Text(); !strings.HasPrefix(line, "#") {
-			m = append(m, line)
-		}
-	}
-	return m, nil
-}
-
-// sum adds up the series of a name that have all of the labels, each given as name="value".
-func (m metrics) sum(name string, labels ...string) (sum float64, series int) {
-next:
-	for _, line := range m {
-		if line != name && !strings.HasPrefix(line, name+"{") && !strings.HasPrefix(line, name+" ") {
-			continue
-		}
-		for _, label := range labels {
-			if !strings.Contains(line, label) {
-				continue next
-			}
-		}
-		value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-		if err == nil {
-			sum, series = sum+value, series+1
-		}
-	}
-	return sum, series
+	return node.ReadScrape(&body)
 }
 
 // eventually tries until it works, and fails the test with the last error where it never does.

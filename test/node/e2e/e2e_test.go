@@ -58,7 +58,7 @@ func TestNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum, _ := m.sum("pullwatch_image_pull_failures_total"); sum != 0 {
+		if sum, _ := m.Sum("pullwatch_image_pull_failures_total"); sum != 0 {
 			t.Errorf("%v failures counted by an agent that only started", sum)
 		}
 	})
@@ -104,8 +104,8 @@ func testCauses(t *testing.T, a *agent) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	was, _ := before.sum("pullwatch_image_pull_failures_total")
-	is, _ := after.sum("pullwatch_image_pull_failures_total")
+	was, _ := before.Sum("pullwatch_image_pull_failures_total")
+	is, _ := after.Sum("pullwatch_image_pull_failures_total")
 	if int(is-was) != len(list) {
 		t.Errorf("%v failures counted for %d pods that began to fail", is-was, len(list))
 	}
@@ -146,10 +146,10 @@ func (a *agent) shows(ctx context.Context, b node.Breakage) error {
 	if err != nil {
 		return err
 	}
-	if _, series := m.sum("pullwatch_container_failing_since_timestamp_seconds", `pod="`+b.Name+`"`, `cause="`+f.Cause.String()+`"`); series != 1 {
+	if _, series := m.Sum("pullwatch_container_failing_since_timestamp_seconds", `pod="`+b.Name+`"`, `cause="`+f.Cause.String()+`"`); series != 1 {
 		return fmt.Errorf("%d series of the failing container, want 1", series)
 	}
-	if sum, _ := m.sum("pullwatch_containers_failing", `cause="`+f.Cause.String()+`"`, `registry="`+f.Registry+`"`, `scope="`+string(f.Scope)+`"`); sum < 1 {
+	if sum, _ := m.Sum("pullwatch_containers_failing", `cause="`+f.Cause.String()+`"`, `registry="`+f.Registry+`"`, `scope="`+string(f.Scope)+`"`); sum < 1 {
 		return fmt.Errorf("pullwatch_containers_failing is %v", sum)
 	}
 	return nil
@@ -168,7 +168,7 @@ func (a *agent) over(ctx context.Context, pod string) error {
 	if err != nil {
 		return err
 	}
-	if _, series := m.sum("pullwatch_container_failing_since_timestamp_seconds", `pod="`+pod+`"`); series != 0 {
+	if _, series := m.Sum("pullwatch_container_failing_since_timestamp_seconds", `pod="`+pod+`"`); series != 0 {
 		return fmt.Errorf("%d series of the failing container are left", series)
 	}
 	return nil
@@ -239,7 +239,7 @@ func (a *agent) runtimeUp(want float64) func() error {
 		if err != nil {
 			return err
 		}
-		if is, series := m.sum("pullwatch_runtime_up"); series != 1 || is != want {
+		if is, series := m.Sum("pullwatch_runtime_up"); series != 1 || is != want {
 			return fmt.Errorf("pullwatch_runtime_up is %v in %d series, want %v", is, series, want)
 		}
 		return nil
@@ -283,7 +283,7 @@ func (a *agent) stream(want float64) func() error {
 		if err != nil {
 			return err
 		}
-		if sum, series := m.sum("pullwatch_api_stream_up", `resource="pods"`); series != 1 || sum != want {
+		if sum, series := m.Sum("pullwatch_api_stream_up", `resource="pods"`); series != 1 || sum != want {
 			return fmt.Errorf("pullwatch_api_stream_up is %v", sum)
 		}
 		return nil

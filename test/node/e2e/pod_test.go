@@ -78,11 +78,11 @@ func TestPod(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if sum, _ := m.sum("pullwatch_container_failing_since_timestamp_seconds", `pod="typo"`, `cause="not_found"`); sum == 0 {
+		if sum, _ := m.Sum("pullwatch_container_failing_since_timestamp_seconds", `pod="typo"`, `cause="not_found"`); sum == 0 {
 			return fmt.Errorf("no series of the failing pod")
 		}
 		for _, up := range []string{"pullwatch_runtime_up", "pullwatch_runtime_ready", "pullwatch_images"} {
-			if sum, _ := m.sum(up); sum == 0 {
+			if sum, _ := m.Sum(up); sum == 0 {
 				return fmt.Errorf("%s is 0", up)
 			}
 		}
@@ -93,7 +93,7 @@ func TestPod(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if sum, _ := m.sum("pullwatch_api_writes_total", `write="condition"`, `result="ok"`); sum == 0 {
+		if sum, _ := m.Sum("pullwatch_api_writes_total", `write="condition"`, `result="ok"`); sum == 0 {
 			return fmt.Errorf("none was written")
 		}
 		return nil

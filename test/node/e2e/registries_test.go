@@ -130,7 +130,7 @@ func (a *agent) series(want float64, name string, labels ...string) func() error
 		if err != nil {
 			return err
 		}
-		if sum, series := m.sum(name, labels...); series != 1 || sum != want {
+		if sum, series := m.Sum(name, labels...); series != 1 || sum != want {
 			return fmt.Errorf("%s%v is %v in %d series, want %v", name, labels, sum, series, want)
 		}
 		return nil
@@ -143,7 +143,7 @@ func (a *agent) atLeast(least float64, name string, labels ...string) func() err
 		if err != nil {
 			return err
 		}
-		if sum, _ := m.sum(name, labels...); sum < least {
+		if sum, _ := m.Sum(name, labels...); sum < least {
 			return fmt.Errorf("%s%v is %v", name, labels, sum)
 		}
 		return nil

@@ -121,7 +121,7 @@ func testDiesUnseen(t *testing.T, a *agent) {
 		if err != nil {
 			return err
 		}
-		if is, _ := m.sum("pullwatch_condition", `type="`+string(health.ContainerRuntimeUnavailable)+`"`); is != 1 {
+		if is, _ := m.Sum("pullwatch_condition", `type="`+string(health.ContainerRuntimeUnavailable)+`"`); is != 1 {
 			return fmt.Errorf("pullwatch_condition is %v", is)
 		}
 		return nil

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -83,47 +82,11 @@ func fetch(ctx context.Context, url string, to io.Writer) error {
 	return err
 }
 
-// usage is what a process has of the machine.
-type usage struct {
-	resident, anonymous int64 // bytes
-	cpu                 time.Duration
-	descriptors         int
-}
-
-func usageOf(pid int) (u usage, err error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return u, err
-	}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-		switch name {
-		case "VmRSS":
-			u.resident = kib << 10
-		case "RssAnon":
-			u.anonymous = kib << 10
-		}
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return u, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	for _, field := range fields[11:13] { // utime and stime, in ticks of 10 ms
-		ticks, _ := strconv.ParseInt(field, 10, 64)
-		u.cpu += time.Duration(ticks) * 10 * time.Millisecond
-	}
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	u.descriptors = len(open)
-	return u, err
-}
-
 // atRest reads both after a while in which nobody but the scraper asked anything.
 func (b *run) atRest(ctx context.Context, out *strings.Builder, rest time.Duration, binary int64) error {
 	begin := time.Now()
 	ours, peer := b.n.PID(agentPart), b.n.PID(peerPart)
-	var half [2]usage
+	var half [2]node.Usage
 	var halfAt time.Time
 	for next := begin; time.Since(begin) < rest; next = next.Add(15 * time.Second) {
 		if err := sleep(ctx, time.Until(next)); err != nil {
@@ -146,28 +109,26 @@ func (b *run) atRest(ctx context.Context, out *strings.Builder, rest time.Durati
 		return err
 	}
 	perSecond := func(i int) float64 {
-		return (now[i].cpu - half[i].cpu).Seconds() * 1000 / time.Since(halfAt).Seconds()
+		return (now[i].CPU - half[i].CPU).Seconds() * 1000 / time.Since(halfAt).Seconds()
 	}
 	fmt.Fprintf(out, "\n## At rest\n\n%d pods, half of them broken, and %d images, after %s. CPU is that of the second half.\n\n| | pullwatch | goal | %s | ratio |\n|---|---|---|---|---|\n",
 		pods, images, rest, peerName)
 	row := func(name, goal, unit string, ours, peer float64) {
 		fmt.Fprintf(out, "| %s | %.1f %s | %s | %.1f %s | %.2f |\n", name, ours, unit, goal, peer, unit, ours/peer)
 	}
-	row("anonymous memory", "9", "MiB", mib(now[0].anonymous), mib(now[1].anonymous))
-	row("resident memory", "28", "MiB", mib(now[0].resident), mib(now[1].resident))
+	row("anonymous memory", "9", "MiB", node.MiB(now[0].Anonymous), node.MiB(now[1].Anonymous))
+	row("resident memory", "28", "MiB", node.MiB(now[0].Resident), node.MiB(now[1].Resident))
 	row("CPU", "2", "ms/s", perSecond(0), perSecond(1))
-	fmt.Fprintf(out, "| binary | %.1f MiB | 28 | | |\n", mib(binary))
+	fmt.Fprintf(out, "| binary | %.1f MiB | 28 | | |\n", node.MiB(binary))
 	return nil
 }
 
-func both(a, b int) (u [2]usage, err error) {
+func both(a, b int) (u [2]node.Usage, err error) {
 	var errA, errB error
-	u[0], errA = usageOf(a)
-	u[1], errB = usageOf(b)
+	u[0], errA = node.UsageOf(a)
+	u[1], errB = node.UsageOf(b)
 	return u, errors.Join(errA, errB)
 }
-
-func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
@@ -335,7 +296,7 @@ func (b *run) commands(ctx context.Context, out *strings.Builder) error {
 		}
 		slices.Sort(wall)
 		slices.Sort(cpu)
-		fmt.Fprintf(out, "| `pullwatch %s` | %s | %s | %.1f MiB |\n", args[0], wall[10].Round(100*time.Microsecond), cpu[10].Round(100*time.Microsecond), mib(peak))
+		fmt.Fprintf(out, "| `pullwatch %s` | %s | %s | %.1f MiB |\n", args[0], wall[10].Round(100*time.Microsecond), cpu[10].Round(100*time.Microsecond), node.MiB(peak))
 	}
 	return nil
 }
@@ -384,7 +345,7 @@ func (b *run) soak(ctx context.Context, out *strings.Builder) error {
 
 // level is anonymous memory in MiB, goroutines, descriptors and series.
 func (b *run) level(ctx context.Context) (level [4]float64, err error) {
-	u, err := usageOf(b.n.PID(agentPart))
+	u, err := node.UsageOf(b.n.PID(agentPart))
 	if err != nil {
 		return level, err
 	}
@@ -392,7 +353,7 @@ func (b *run) level(ctx context.Context) (level [4]float64, err error) {
 	if err := fetch(ctx, "http://"+b.n.Addr(agentPart)+"/metrics", &text); err != nil {
 		return level, err
 	}
-	level[0], level[2] = mib(u.anonymous), float64(u.descriptors)
+	level[0], level[2] = node.MiB(u.Anonymous), float64(u.Descriptors)
 	for line := range strings.Lines(text.String()) {
 		if !strings.HasPrefix(line, "#") {
 			level[3]++
