@@ -50,6 +50,7 @@ import (
 //	runtime fail METHOD             has a call of the CRI fail
 //	runtime slow IMAGE DURATION     has a pull take so long
 //	container NS/POD NAME IMAGE running|exited|created AGE [ATTEMPT]   a container on the fake runtime, made so long ago
+//	registry start healthy|down     starts a registry on loopback, $REGISTRY is its address and $REGISTRY_BEFORE that of the one before
 //	api start                       starts a fake API server with the node node-a and exports KUBECONFIG
 //	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure
 //	pod NS/NAME IMAGE [REASON [MESSAGE]]   a pod of node-a that waits; its container is called app. $'...' escapes are read in all
@@ -72,7 +73,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "until": untilCommand, "nosecret": func(ts *testscript.TestScript, _ bool, _ []string) { noSecret(ts) },
-			"runtime": runtimeCommand, "container": containerCommand, "api": apiCommand, "pod": podCommand, "apply": applyCommand, "certificate": certificateCommand, "lines": linesCommand, "term": termCommand,
+			"runtime": runtimeCommand, "container": containerCommand, "registry": registryCommand, "api": apiCommand, "pod": podCommand, "apply": applyCommand, "certificate": certificateCommand, "lines": linesCommand, "term": termCommand,
 		},
 	})
 }
@@ -124,6 +125,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("RUN", run)
 	env.Setenv("ADDRESS", l.Addr().String())
 	env.Setenv("NODE_NAME", "node-a")
+	env.Setenv("PULLWATCH_PROBE_INTERVAL", "0") // the images of the fake are of registries that no test may ask
 	env.Setenv("PULLWATCH_SOCKET", filepath.Join(run, "a.sock"))
 	env.Setenv("PULLWATCH_CONFIG_FILE", own)
 	env.Setenv("CONTAINER_RUNTIME_ENDPOINT", "unix://"+filepath.Join(run, "none.sock"))

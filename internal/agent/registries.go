@@ -185,6 +185,7 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 		case name := <-w.hurried:
 			plan.hurry(name, time.Now())
 		case <-time.After(min(wait, 5*time.Second)): // registries come and go
+			a.publishRegistries()
 		}
 	}
 }

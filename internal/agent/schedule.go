@@ -55,7 +55,7 @@ func (s *schedule) want(established, named []string, now time.Time) {
 	for name, of := range wanted {
 		e := s.entries[name]
 		if e == nil {
-			e = &scheduled{next: now.Add(rand.N(firstWithin)), retry: retryFirstProbe}
+			e = &scheduled{next: now.Add(rand.N(min(firstWithin, s.interval))), retry: min(retryFirstProbe, s.interval)}
 			s.entries[name] = e
 		}
 		e.established = of
@@ -108,7 +108,7 @@ func (s *schedule) done(name string, failed bool, after time.Duration, now time.
 	default:
 		e.next = now.Add(s.interval*9/10 + rand.N(s.interval/10))
 	}
-	e.retry = retryFirstProbe
+	e.retry = min(retryFirstProbe, s.interval)
 }
 
 // hurry has a registry asked as soon as may be: a pull from it has just failed, or has worked.

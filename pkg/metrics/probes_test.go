@@ -178,7 +178,7 @@ func TestHostileProbes(t *testing.T) {
 	for _, text := range []string{bad, long, "\n", ""} {
 		probes = append(probes, RegistryProbe{
 			Registry: text, OK: &yes, Phases: map[string]time.Duration{text: time.Second}, Serving: text, Findings: -1,
-			Endpoints: []EndpointProbe{{text, &yes}, {"https://" + text, &no}}, RateLimit: &RateLimit{Limit: -1, Remaining: 1 << 60, Source: text},
+			Endpoints: []EndpointProbe{{text, &yes}, {"https://" + text, &no}}, RateLimit: &RateLimit{Limit: -1, Remaining: 1 << 30, Source: text},
 			CertificateExpires: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), LastSuccess: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
 		})
 		m.CountRegistryProbe(text, cause.DNS)
