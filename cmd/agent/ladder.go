@@ -25,6 +25,10 @@ func (p *program) printProbe(o *output, a *probeAnswer) error {
 		}
 		said.registry(r)
 	}
+	for _, i := range a.Images {
+		said.line("")
+		said.image(i)
+	}
 	if !a.Proxy.Known {
 		said.line("")
 		said.line("Whether the runtime uses a proxy is not known: %s", a.Proxy.Source)
@@ -65,6 +69,57 @@ func (l *labels) registry(r *probe.Registry) {
 	}
 	if r.OK != nil && !*r.OK {
 		l.line("  do:    %s", advice(r))
+	}
+}
+
+// image writes what a registry told of one image.
+func (l *labels) image(i *probe.Image) {
+	switch {
+	case i.OK == nil:
+		l.line("%s: not known whether this node can pull it", i.Image)
+	case *i.OK:
+		l.line("%s: there for this node without credentials, from %s", i.Image, i.Endpoint)
+	default:
+		l.line("%s: NOT there for this node without credentials: %s (%s)", i.Image, i.Cause.Title(), i.Cause)
+	}
+	told := func(label, format string, args ...any) { l.line("     %-9s %s", label, fmt.Sprintf(format, args...)) }
+	if i.Digest != "" {
+		kind := "one manifest"
+		if i.Index {
+			kind = "an index"
+		}
+		told("digest", "%s, %s", i.Digest, kind)
+	}
+	if len(i.Platforms) > 0 {
+		takes := "none is for this node"
+		if i.Platform != "" && (i.Index || len(i.Warnings) == 0) {
+			takes = "this node takes " + i.Platform
+		}
+		told("platforms", "%s; %s", strings.Join(i.Platforms, ", "), takes)
+	}
+	if i.DownloadBytes > 0 {
+		told("download", "%s in %d layers", size(uint64(i.DownloadBytes)), i.Layers)
+	}
+	if b := i.Blob; b != nil {
+		switch {
+		case b.Error != "":
+			told("layer", "FAILED at %s: %s", b.Host, b.Error)
+		default:
+			told("layer", "served by %s", b.Host)
+		}
+	}
+	if r := i.RateLimit; r != nil {
+		told("limit", "%d of %d pulls left in %s, for the address that the registry sees (%s)", r.Remaining, r.Limit, age(time.Duration(r.WindowSeconds*float64(time.Second))), r.Source)
+	}
+	for _, w := range i.Warnings {
+		l.line("  note:  %s", w)
+	}
+	if i.NotChecked != "" {
+		l.line("  not checked: %s", i.NotChecked)
+	}
+	if i.OK != nil && !*i.OK {
+		l.line("  error: %s", i.Error)
+		l.line("  do:    %s", i.Cause.Advice())
 	}
 }
 

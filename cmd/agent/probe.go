@@ -26,6 +26,7 @@ type probeAnswer struct {
 	Schema     string            `json:"schema"`
 	Proxy      proxyAnswer       `json:"proxy"`
 	Registries []*probe.Registry `json:"registries"`
+	Images     []*probe.Image    `json:"images,omitempty"`
 }
 
 // proxyAnswer is what is known of the runtime's proxy.
@@ -43,7 +44,8 @@ func probeCommand(p *program) *cobra.Command {
 		Short: "Ask registries as this node's runtime would, and show which step fails",
 		Long: `Asks registries the way the container runtime of this node does: the endpoints of its configuration in their order, with their
 certificates, headers and proxy. It shows each step: the name's lookup, the connection, the proxy, the TLS handshake, the answer, the
-token service. Nothing is pulled and no credentials are used.
+token service. Of an image it asks further: the manifest, the platforms that are offered and the one that this node would take, what there is to
+download, and one layer at the host that serves it. Nothing is pulled and no credentials are used.
 
 Without names it asks every registry that this node uses: those its images came from, those that the runtime's configuration names, and,
 where an agent runs, those that failing pods name. It needs no agent, no API server and, with names, no runtime.
@@ -91,7 +93,11 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	if err != nil {
 		p.note("Not known: whom the runtime would ask: %s", firstLine(err.Error()))
 	}
+	var images []string
 	for i, name := range names {
+		if strings.Contains(name, "/") {
+			images = append(images, name)
+		}
 		if names[i], err = registryOf(name); err != nil {
 			return nil, err
 		}
@@ -99,9 +105,15 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	if len(names) == 0 {
 		names = used
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	answer := &probeAnswer{Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source}, Registries: make([]*probe.Registry, len(names))}
+	names, images = distinct(names), distinct(images)
+	answer := &probeAnswer{
+		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source},
+		Registries: make([]*probe.Registry, len(names)), Images: make([]*probe.Image, len(images)),
+	}
+	match := probe.MatchContainerd(probe.OwnPlatform())
+	if _, crio := config.(*registries.CRIO); crio {
+		match = probe.MatchCRIO(probe.OwnPlatform())
+	}
 	prober := probe.Prober{Proxying: proxying, UserAgent: "pullwatch/" + version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()
@@ -115,8 +127,21 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 			<-slots
 		})
 	}
+	for i, image := range images {
+		all.Go(func() {
+			slots <- struct{}{}
+			answer.Images[i] = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, match)
+			<-slots
+		})
+	}
 	all.Wait()
 	return answer, ctx.Err()
+}
+
+// distinct names each once, in the order of the alphabet.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // registryOf is the registry that a person means by a registry's name or an image.
@@ -185,6 +210,14 @@ func (a *probeAnswer) outcome() error {
 		case r.OK == nil:
 			unknown = append(unknown, r.Registry)
 		case !*r.OK:
+			return errNotFine
+		}
+	}
+	for _, i := range a.Images {
+		switch {
+		case i.OK == nil:
+			unknown = append(unknown, i.Image)
+		case !*i.OK:
 			return errNotFine
 		}
 	}

@@ -167,6 +167,10 @@ func (r *Report) strike(secrets []string) {
 	for i := range r.Warnings {
 		texts = append(texts, &r.Warnings[i])
 	}
+	strikeAll(texts, secrets)
+}
+
+func strikeAll(texts []*string, secrets []string) {
 	for _, t := range texts {
 		for _, s := range secrets {
 			*t = strings.ReplaceAll(*t, s, "[redacted]")

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,6 +52,7 @@ type call struct {
 	header   http.Header
 	endpoint *registries.Endpoint // whose trust and headers go with it
 	reach    Reach
+	most     int64 // bytes of the body; 0 is mostBody
 }
 
 // visit makes one request. Redirects are not followed.
@@ -109,7 +111,7 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	}
 	if err == nil {
 		v.status, v.header = response.StatusCode, response.Header
-		v.body, err = io.ReadAll(io.LimitReader(response.Body, mostBody))
+		v.body, err = io.ReadAll(io.LimitReader(response.Body, cmp.Or(c.most, mostBody)))
 		_ = response.Body.Close() // what is left of it is not wanted
 	}
 	took := time.Since(start).Seconds()

@@ -1,0 +1,462 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pullwatch/pullwatch/pkg/cause"
+	"github.com/pullwatch/pullwatch/pkg/registries"
+)
+
+// mostManifest bounds a manifest, an index or a configuration, in bytes. Registries take no larger one (OCI distribution, 4 MiB).
+const mostManifest = 4 << 20
+
+// The media types of manifests, in the order in which containerd asks for them.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	ociManifest    = "application/vnd.oci.image.manifest.v1+json"
+	ociIndex       = "application/vnd.oci.image.index.v1+json"
+)
+
+var acceptManifests = strings.Join([]string{dockerManifest, dockerList, ociManifest, ociIndex, "*/*"}, ", ")
+
+// Image is what a registry tells of one image, asked as the runtime would ask for it, without credentials.
+type Image struct {
+	Image   string    `json:"image"`
+	At      time.Time `json:"at"`
+	Seconds float64   `json:"seconds"`
+	// OK is whether this node could pull it without credentials, as far as was looked. It is nil where that is not known.
+	OK         *bool       `json:"ok"`
+	Cause      cause.Cause `json:"cause,omitempty"`
+	Error      string      `json:"error,omitempty"`
+	NotChecked string      `json:"notChecked,omitempty"`
+	Requests   int         `json:"requests"` // made, at registry, token service and blob store
+
+	Endpoint  string   `json:"endpoint,omitempty"` // that gave the manifest
+	Digest    string   `json:"digest,omitempty"`   // of what the tag names
+	MediaType string   `json:"mediaType,omitempty"`
+	Index     bool     `json:"index,omitempty"`
+	Platforms []string `json:"platforms,omitempty"` // offered
+	Platform  string   `json:"platform,omitempty"`  // that this node's runtime would take
+	// ConfigDigest is the image's ID on a node with containerd or CRI-O.
+	ConfigDigest  string     `json:"configDigest,omitempty"`
+	Layers        int        `json:"layers,omitempty"`
+	DownloadBytes int64      `json:"downloadBytes,omitempty"` // configuration and layers, compressed
+	Blob          *Blob      `json:"blob,omitempty"`
+	RateLimit     *RateLimit `json:"rateLimit,omitempty"`
+	RetryAfter    float64    `json:"retryAfterSeconds,omitempty"`
+	Warnings      []string   `json:"warnings,omitempty"`
+}
+
+// Blob is one layer, asked for through its redirects to the host that serves it: that is often another one than the registry.
+type Blob struct {
+	Digest string `json:"digest"`
+	Host   string `json:"host"`
+	Status int    `json:"status,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// RateLimit is what the registry says that is left (Docker Hub: ratelimit-limit, ratelimit-remaining). The budget belongs to the address that
+// the registry sees, so that all nodes behind one NAT read the same numbers.
+type RateLimit struct {
+	Limit         int     `json:"limit"`
+	Remaining     int     `json:"remaining"`
+	WindowSeconds float64 `json:"windowSeconds"`
+	Source        string  `json:"source"` // whose: anonymous
+}
+
+// descriptor is one entry of a manifest (OCI image spec, descriptor.md).
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+	Platform  *struct {
+		Architecture string `json:"architecture"`
+		OS           string `json:"os"`
+		Variant      string `json:"variant"`
+	} `json:"platform"`
+}
+
+// manifest is an index or a manifest.
+type manifest struct {
+	SchemaVersion int          `json:"schemaVersion"`
+	MediaType     string       `json:"mediaType"`
+	Manifests     []descriptor `json:"manifests"`
+	Config        descriptor   `json:"config"`
+	Layers        []descriptor `json:"layers"`
+}
+
+// Image asks for an image at the endpoints of its registry, in their order, as far as the first layer's first byte. match picks of the
+// platforms that an index offers the one that this node's runtime takes; it gives -1 for none.
+func (p *Prober) Image(ctx context.Context, image string, answer *registries.Answer, reach Reach, match func(offered []string) int) *Image {
+	ctx, cancel := context.WithTimeout(ctx, 3*Timeout)
+	defer cancel()
+	start := time.Now()
+	i := &Image{Image: image, At: p.now(), NotChecked: answer.NotChecked}
+	defer func() { i.Seconds = time.Since(start).Seconds() }()
+	named, err := reference.ParseDockerRef(image)
+	if err != nil {
+		no := false
+		i.OK = &no
+		i.fail(cause.InvalidReference, fmt.Errorf("%q: %w", image, err))
+		return i
+	}
+	ask := "latest"
+	if d, ok := named.(reference.Digested); ok {
+		ask = d.Digest().String()
+	} else if t, ok := named.(reference.Tagged); ok {
+		ask = t.Tag()
+	}
+
+	// The first endpoint that has the manifest is the one that counts; else what the last, the origin, said.
+	for n := range answer.Endpoints[:min(len(answer.Endpoints), mostEndpoints)] {
+		e := &answer.Endpoints[n]
+		if !e.Resolve {
+			continue
+		}
+		s := &session{p: p, e: e, reach: reach, repository: reference.Path(named), image: i}
+		if e.Mirror {
+			s.reach = Anywhere
+		}
+		i.Cause, i.Error, i.OK = cause.None, "", nil
+		i.ask(ctx, s, ask, match)
+		s.strike()
+		if i.Cause == cause.None {
+			i.Endpoint = e.Name()
+			break
+		}
+		if i.Cause == cause.PlatformMismatch || i.Cause == cause.UnsupportedFormat {
+			break // the manifest is there, and containerd looks no further
+		}
+	}
+	switch {
+	case i.Cause == cause.None && i.Digest != "":
+		yes := true
+		i.OK = &yes
+	case i.Cause == cause.Unknown: // an address that is not asked
+		i.Cause = cause.None
+	case i.Cause.Scope() == cause.ScopeNetwork && !p.Proxying.Known:
+		i.NotChecked = "whether the runtime uses a proxy is not known: " + p.Proxying.Source
+	case i.Cause != cause.None:
+		no := false
+		i.OK = &no
+	}
+	return i
+}
+
+func (i *Image) fail(why cause.Cause, err error) { i.Cause, i.Error = why, text(err) }
+
+// ask goes the way of a pull at one endpoint.
+func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]string) int) {
+	// 1. HEAD, as the runtime resolves a tag. Some registries know no HEAD, or give no digest with it.
+	v := s.do(ctx, http.MethodHead, "manifests/"+ask, acceptManifests)
+	i.RateLimit = rateLimit(v.header)
+	if v.err == nil && (v.status == http.StatusMethodNotAllowed || v.status == http.StatusOK && v.header.Get("Docker-Content-Digest") == "") {
+		v = s.do(ctx, http.MethodGet, "manifests/"+ask, acceptManifests)
+	}
+	if !i.good(v, ask) {
+		return
+	}
+	i.Digest, i.MediaType = bounded(v.header.Get("Docker-Content-Digest"), 100), bounded(v.header.Get("Content-Type"), 200)
+	switch _, err := digest.Parse(ask); {
+	case err == nil: // whatever the registry says of it, this was asked for
+		i.Digest = ask
+	case i.Digest == "": // then it is worked out, as containerd does it
+		i.Digest = digest.FromBytes(v.body).String()
+	}
+
+	// 2. The manifest itself, by its digest; of an index the one for this node.
+	m, ok := i.manifest(ctx, s, i.Digest)
+	if !ok {
+		return
+	}
+	if i.Index = len(m.Manifests) > 0; i.Index {
+		var of []descriptor
+		for _, d := range m.Manifests {
+			if d.Platform == nil || d.Platform.Architecture == "unknown" { // an attestation
+				continue
+			}
+			of = append(of, d)
+			i.Platforms = append(i.Platforms, bounded(strings.TrimSuffix(d.Platform.OS+"/"+d.Platform.Architecture+"/"+d.Platform.Variant, "/"), 60))
+		}
+		n := match(i.Platforms)
+		if n < 0 || n >= len(of) {
+			i.fail(cause.PlatformMismatch, fmt.Errorf("it is built for %s", strings.Join(i.Platforms[:min(len(i.Platforms), 10)], ", ")))
+			return
+		}
+		i.Platform = i.Platforms[n]
+		if m, ok = i.manifest(ctx, s, of[n].Digest); !ok {
+			return
+		}
+	}
+	if m.Config.Digest == "" {
+		i.fail(cause.UnsupportedFormat, errors.New("a manifest without a configuration: it is no image, or of schema 1"))
+		return
+	}
+	if !i.sound(m.Config.Digest) || len(m.Layers) > 0 && !i.sound(m.Layers[0].Digest) {
+		return
+	}
+	i.ConfigDigest, i.Layers, i.DownloadBytes = bounded(m.Config.Digest, 100), len(m.Layers), m.Config.Size
+	for _, layer := range m.Layers {
+		i.DownloadBytes += layer.Size
+	}
+	// 3. A single manifest does not say for what it is built: its configuration does.
+	if !i.Index {
+		i.platformOf(ctx, s, m.Config, match)
+		if i.Cause != cause.None {
+			return
+		}
+	}
+	// 4. One blob, to the host that serves it.
+	if len(m.Layers) > 0 {
+		i.blob(ctx, s, m.Layers[0].Digest)
+	}
+}
+
+// manifest gets one by its digest.
+func (i *Image) manifest(ctx context.Context, s *session, name string) (m manifest, ok bool) {
+	if !i.sound(name) {
+		return m, false
+	}
+	v := s.do(ctx, http.MethodGet, "manifests/"+name, acceptManifests)
+	if !i.good(v, name) {
+		return m, false
+	}
+	if is := digest.FromBytes(v.body).String(); strings.HasPrefix(name, "sha256:") && is != name {
+		i.fail(cause.CorruptContent, fmt.Errorf("asked for the manifest %s, the registry gave %s", name, is))
+		return m, false
+	}
+	if err := json.Unmarshal(v.body, &m); err != nil {
+		i.fail(cause.UnsupportedFormat, errors.New("the manifest is no JSON"))
+		return m, false
+	}
+	return m, true
+}
+
+// sound tells whether a digest is one. What a registry writes there becomes part of a path.
+func (i *Image) sound(text string) bool {
+	if _, err := digest.Parse(text); err != nil {
+		i.fail(cause.UnsupportedFormat, fmt.Errorf("%q is no digest", bounded(text, 100)))
+		return false
+	}
+	return true
+}
+
+// platformOf reads the configuration of an image that is not an index. A runtime pulls one of another platform without a word.
+func (i *Image) platformOf(ctx context.Context, s *session, config descriptor, match func([]string) int) {
+	v := s.do(ctx, http.MethodGet, "blobs/"+config.Digest, "*/*")
+	if !i.good(v, config.Digest) {
+		return
+	}
+	var c struct{ Architecture, OS, Variant string }
+	if json.Unmarshal(v.body, &c) != nil || c.Architecture == "" {
+		return
+	}
+	i.Platform = bounded(strings.TrimSuffix(c.OS+"/"+c.Architecture+"/"+c.Variant, "/"), 60)
+	i.Platforms = []string{i.Platform}
+	if match(i.Platforms) < 0 {
+		i.Warnings = append(i.Warnings, "it is built for "+i.Platform+" alone: the runtime pulls it all the same, and it fails when it starts (exec format error)")
+	}
+}
+
+// blob asks for one by HEAD through its redirects.
+func (i *Image) blob(ctx context.Context, s *session, name string) {
+	v := s.do(ctx, http.MethodHead, "blobs/"+name, "*/*")
+	i.Blob = &Blob{Digest: bounded(name, 100), Host: s.last, Status: v.status}
+	if v.status == http.StatusMethodNotAllowed || v.status == http.StatusForbidden && s.last != s.e.URL.Host {
+		// A signed URL is good for the one method that it was signed for.
+		return
+	}
+	if !i.good(v, name) {
+		i.Blob.Error = i.Error
+	}
+}
+
+// good tells whether an answer is what was asked for, and notes why it is not.
+func (i *Image) good(v *visit, what string) bool {
+	if v.err != nil {
+		if refused := refusal(v.err); refused != nil {
+			i.NotChecked = text(refused)
+			i.fail(cause.Unknown, refused)
+			return false
+		}
+		i.fail(v.causeOf(), v.err)
+		return false
+	}
+	i.RetryAfter = retryAfter(v.header, time.Now()).Seconds()
+	var why cause.Cause
+	switch v.status {
+	case http.StatusOK:
+		return true
+	case http.StatusUnauthorized:
+		why = cause.Unauthorized
+	case http.StatusForbidden:
+		why = cause.AccessDenied
+	case http.StatusNotFound:
+		why = cause.NotFound
+	case http.StatusTooManyRequests:
+		why = cause.RateLimited
+	case http.StatusProxyAuthRequired:
+		why = cause.Proxy
+	default:
+		why = cause.RegistryError
+	}
+	i.fail(why, fmt.Errorf("%s: %w", bounded(what, 150), answered(v.status)))
+	return false
+}
+
+// rateLimit reads the headers of Docker Hub: "100;w=21600".
+func rateLimit(h http.Header) *RateLimit {
+	read := func(name string) (n int, window float64, ok bool) {
+		number, rest, _ := strings.Cut(h.Get(name), ";")
+		n, err := strconv.Atoi(strings.TrimSpace(number))
+		if w, found := strings.CutPrefix(strings.TrimSpace(rest), "w="); found {
+			window, _ = strconv.ParseFloat(w, 64)
+		}
+		return n, window, err == nil
+	}
+	limit, window, ok := read("Ratelimit-Limit")
+	remaining, _, more := read("Ratelimit-Remaining")
+	if !ok || !more {
+		return nil
+	}
+	return &RateLimit{Limit: limit, Remaining: remaining, WindowSeconds: window, Source: "anonymous"}
+}
+
+// session is a few requests to one endpoint about one repository, with the token that it wants.
+type session struct {
+	p          *Prober
+	e          *registries.Endpoint
+	reach      Reach
+	repository string
+	image      *Image
+
+	token string
+	last  string // the host that answered last
+	http  bool   // it was found to speak plain HTTP, to which the runtime falls back
+}
+
+// do asks for a path below the repository. It gets a token where one is wanted, and follows redirects.
+func (s *session) do(ctx context.Context, method, path, accept string) *visit {
+	v := s.once(ctx, method, path, accept)
+	if v.err != nil && s.e.FallsBackToHTTP && !s.http && (v.tls.Fault == PlainHTTP || v.phase == PhaseTCP && s.e.URL.Port() == "") {
+		s.http = true
+		v = s.once(ctx, method, path, accept)
+	}
+	if v.err == nil && v.status == http.StatusUnauthorized && s.token == "" && s.authorize(ctx, v) {
+		v = s.once(ctx, method, path, accept)
+	}
+	return v
+}
+
+func (s *session) once(ctx context.Context, method, path, accept string) *visit {
+	u := s.e.URL
+	u.User = nil
+	if s.http {
+		u.Scheme = "http"
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + s.repository + "/" + path
+	if s.e.Mirror {
+		u.RawQuery = url.Values{"ns": {s.e.Registry}}.Encode()
+	}
+	header := http.Header{"Accept": {accept}}
+	if s.token != "" {
+		header.Set("Authorization", "Bearer "+s.token)
+	}
+	c := call{method: method, url: &u, header: header, endpoint: s.e, reach: s.reach, most: mostManifest}
+	var v *visit
+	for hops := 0; ; hops++ {
+		s.image.Requests++
+		v = s.p.visit(ctx, c)
+		s.last = c.url.Host
+		if v.err != nil || !isRedirect(v.status) {
+			return v
+		}
+		to, err := redirected(c.url, v.header.Get("Location"))
+		if err == nil && hops == mostRedirects {
+			err = fmt.Errorf("more than %d redirects", mostRedirects)
+		}
+		if err != nil {
+			v.err, v.phase = err, PhaseHTTP
+			return v
+		}
+		next := c
+		next.url = to
+		if to.Host != c.url.Host || to.Scheme != c.url.Scheme {
+			// Its headers and token go to no other host.
+			next.endpoint, next.header, next.reach = &registries.Endpoint{TLS: s.e.TLS}, http.Header{"Accept": {accept}}, elsewhere(v, c.reach, s.e)
+		}
+		c = next
+	}
+}
+
+// authorize gets an anonymous token for pulls of the repository. Without one the refusal stands.
+func (s *session) authorize(ctx context.Context, refused *visit) bool {
+	for _, c := range challenges(refused.header.Values("WWW-Authenticate")) {
+		realm, err := url.Parse(c.parameters["realm"])
+		if c.scheme != "bearer" || err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != s.e.URL.Scheme && !s.http {
+			continue
+		}
+		realm.User = nil
+		query := realm.Query()
+		if service := c.parameters["service"]; service != "" {
+			query.Set("service", service)
+		}
+		scope := c.parameters["scope"]
+		if scope == "" {
+			scope = "repository:" + s.repository + ":pull"
+		}
+		query.Set("scope", scope)
+		realm.RawQuery = query.Encode()
+		s.image.Requests++
+		v := s.p.visit(ctx, call{method: http.MethodGet, url: realm, endpoint: &registries.Endpoint{TLS: s.e.TLS}, reach: elsewhere(refused, s.reach, s.e)})
+		var answer struct {
+			Token       string `json:"token"`
+			AccessToken string `json:"access_token"`
+		}
+		if v.err != nil || v.status != http.StatusOK || json.Unmarshal(v.body, &answer) != nil {
+			return false
+		}
+		if s.token = answer.Token; s.token == "" {
+			s.token = answer.AccessToken
+		}
+		// What a header cannot hold is no token.
+		if s.token = strings.TrimSpace(s.token); strings.ContainsFunc(s.token, func(r rune) bool { return r < ' ' || r > '~' }) {
+			s.token = ""
+		}
+		return s.token != ""
+	}
+	return false
+}
+
+// strike takes the endpoint's secrets and the token out of what is reported.
+func (s *session) strike() {
+	secrets := secretsOf(s.e, s.p.Proxying)
+	if len(s.token) >= 4 {
+		secrets = append(secrets, s.token)
+	}
+	i := s.image
+	texts := []*string{&i.Error, &i.NotChecked, &i.Digest, &i.MediaType, &i.Platform, &i.ConfigDigest}
+	for n := range i.Platforms {
+		texts = append(texts, &i.Platforms[n])
+	}
+	for n := range i.Warnings {
+		texts = append(texts, &i.Warnings[n])
+	}
+	if i.Blob != nil {
+		texts = append(texts, &i.Blob.Digest, &i.Blob.Host, &i.Blob.Error)
+	}
+	strikeAll(texts, slices.Clone(secrets))
+}

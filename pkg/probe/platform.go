@@ -1,0 +1,57 @@
+package probe
+
+import (
+	"slices"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// MatchContainerd picks of the platforms that an index offers the one that containerd on a machine of this kind takes: the best that it can
+// run, older variants included, and on amd64 at last 386 (github.com/containerd/platforms).
+func MatchContainerd(own v1.Platform) func(offered []string) int {
+	matcher := platforms.Only(own)
+	return func(offered []string) int {
+		best := -1
+		var of v1.Platform
+		for i, text := range offered {
+			p, err := platforms.Parse(text)
+			if err != nil || !matcher.Match(p) {
+				continue
+			}
+			if best < 0 || matcher.Less(p, of) {
+				best, of = i, p
+			}
+		}
+		return best
+	}
+}
+
+// variants are those that CRI-O takes on a machine of a variant, the best first (go.podman.io/image, platform_matcher.go).
+var variants = map[string][]string{"arm": {"v8", "v7", "v6", "v5"}, "arm64": {"v8"}}
+
+// MatchCRIO picks as CRI-O does: system and architecture must be the machine's own, and of the variants its own or an older one.
+func MatchCRIO(own v1.Platform) func(offered []string) int {
+	wanted := []string{own.Variant}
+	if all, i := variants[own.Architecture], slices.Index(variants[own.Architecture], own.Variant); i >= 0 {
+		wanted = all[i:]
+	}
+	wanted = append(slices.Clone(wanted), "")
+	return func(offered []string) int {
+		for _, variant := range wanted {
+			for i, text := range offered {
+				p, err := platforms.Parse(text)
+				if err != nil || p.OS != own.OS || p.Architecture != own.Architecture {
+					continue
+				}
+				if p.Variant == variant || variant == "" && p.Variant == platforms.Normalize(own).Variant {
+					return i
+				}
+			}
+		}
+		return -1
+	}
+}
+
+// OwnPlatform is what this program was built for and runs on. In a pod that is what the runtime takes: it has pulled this very program.
+func OwnPlatform() v1.Platform { return platforms.DefaultSpec() }
