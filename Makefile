@@ -63,7 +63,7 @@ unit: ## unit tests with the race detector
 
 .PHONY: test
 test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
-	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/...
+	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/... ./cmd/node
 
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
@@ -75,13 +75,22 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow cases too (needs root; 8 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 40m ./asked
 
+# Built with the flags of the agent, the harness shares with it what is compiled.
+NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node
+
+.PHONY: quickstart
+quickstart: ## a real containerd and five registries, four of them broken, with the agent beside them (needs root)
+	@echo "compiling the agent and the harness (about 2 minutes on 2 cores, once)"
+	@$(MAKE) --no-print-directory build
+	@cd test/node && $(NODE) quickstart --agent $(CURDIR)/$(BIN)/pullwatch
+
 .PHONY: demo
 demo: build ## a whole node of its own with broken pods and the agent, to look around in (needs root)
-	@cd test/node && $(GO) run ./cmd/node demo --agent $(CURDIR)/$(BIN)/pullwatch
+	@cd test/node && $(NODE) demo --agent $(CURDIR)/$(BIN)/pullwatch
 
 .PHONY: down
-down: ## stop what `make demo` started
-	@cd test/node && $(GO) run ./cmd/node down
+down: ## stop what `make quickstart` and `make demo` started
+	@cd test/node && $(NODE) down
 
 .PHONY: bench
 bench: build ## measure the agent beside its peers; writes the tables of docs/BENCHMARKS.md (needs root)

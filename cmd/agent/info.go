@@ -210,6 +210,9 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 	now := time.Now()
 	if a.Agent.Running {
 		waiting := "containers that wait for an image: not known"
+		if a.Node.Skipped {
+			waiting += " without an API server"
+		}
 		if n := a.Agent.Failures; n != nil {
 			waiting = fmt.Sprintf("containers that wait for an image: %d", *n)
 		}

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/probe"
 	"github.com/pullwatch/pullwatch/pkg/registries"
 )
@@ -44,10 +46,16 @@ func (l *labels) registry(r *probe.Registry) {
 		l.line("%s: not known whether the runtime reaches it", r.Registry)
 	case *r.OK:
 		l.line("%s: reached, %s serves", r.Registry, r.Serving)
+	case tokenServiceFails(r):
+		l.line("%s: NOT reached: It answers, its token service fails (%s)", r.Registry, r.Cause)
 	default:
 		l.line("%s: NOT reached: %s (%s)", r.Registry, r.Cause.Title(), r.Cause)
 	}
 	for i, e := range r.Endpoints {
+		if i > 0 && again(e, r.Endpoints[i-1]) {
+			l.line("  %d. %s, the same again", i+1, e.URL)
+			continue
+		}
 		l.line("  %d. %s", i+1, e.URL)
 		e.Phases.Each(func(name string, phase *probe.Phase) {
 			if phase.State != "" {
@@ -121,6 +129,17 @@ func (l *labels) image(i *probe.Image) {
 		l.line("  error: %s", i.Error)
 		l.line("  do:    %s", i.Cause.Advice())
 	}
+}
+
+// again is whether an endpoint that the configuration names twice in a row said the same twice, as where hosts.toml names one as its server
+// and as its host.
+func again(e, before *probe.Report) bool {
+	return e.URL == before.URL && e.Cause == before.Cause && e.Phase == before.Phase && e.NotChecked == before.NotChecked && slices.Equal(e.Warnings, before.Warnings)
+}
+
+// tokenServiceFails is whether the registry answers and the service that gives tokens for it does not. No image comes without a token.
+func tokenServiceFails(r *probe.Registry) bool {
+	return len(r.Endpoints) > 0 && r.Endpoints[len(r.Endpoints)-1].Phase == probe.PhaseToken
 }
 
 func stateMark(s probe.State) string {
@@ -201,6 +220,9 @@ func rung(e *probe.Report, name string, phase *probe.Phase) string {
 // advice is the one thing to do about a registry that is not reached, by what exactly failed at the endpoint that counts.
 func advice(r *probe.Registry) string {
 	e := r.Endpoints[len(r.Endpoints)-1]
+	if tokenServiceFails(r) && e.Phases.Token.URL != "" && r.Cause != cause.RateLimited {
+		return "Look at the token service, which the registry's operator runs, and at this node's way to it: " + e.Phases.Token.URL + "."
+	}
 	switch e.Phases.TLS.Fault {
 	case probe.UnknownIssuer:
 		return "Give the runtime the CA that signed this certificate (hosts.toml: ca, CRI-O: certs.d), or install it on the node: " + e.Phases.TLS.Issuer + "."

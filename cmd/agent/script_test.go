@@ -50,7 +50,7 @@ import (
 //	runtime fail METHOD             has a call of the CRI fail
 //	runtime slow IMAGE DURATION     has a pull take so long
 //	container NS/POD NAME IMAGE running|exited|created AGE [ATTEMPT]   a container on the fake runtime, made so long ago
-//	registry start healthy|down     starts a registry on loopback, $REGISTRY is its address and $REGISTRY_BEFORE that of the one before
+//	registry start healthy|down|tokendown  starts a registry on loopback, $REGISTRY is its address and $REGISTRY_BEFORE that of the one before
 //	api start                       starts a fake API server with the node node-a and exports KUBECONFIG
 //	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure
 //	pod NS/NAME IMAGE [REASON [MESSAGE]]   a pod of node-a that waits; its container is called app. $'...' escapes are read in all

@@ -90,5 +90,9 @@ func wait(r *Report, e *registries.Endpoint) string {
 	if r.Phase == PhaseTCP && r.Phases.TCP.Seconds >= dialAtMost.Seconds()/2 {
 		return fmt.Sprintf(", up to %s for the manifest and again for each blob", e.DialTimeout)
 	}
-	return fmt.Sprintf(", %s each time", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
+	waited := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
+	if waited < 10*time.Millisecond {
+		return ", less than 10ms each time"
+	}
+	return fmt.Sprintf(", %s each time", waited)
 }

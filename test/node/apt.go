@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"sort"
@@ -39,8 +40,12 @@ func findProgram(name string) (string, error) {
 }
 
 // ensureDebian installs what a node needs.
-func ensureDebian(ctx context.Context, p *Progress) error {
-	return EnsurePrograms(ctx, p, debianPrograms)
+func ensureDebian(ctx context.Context, o Options, p *Progress) error {
+	programs := maps.Clone(debianPrograms)
+	if o.RuntimeOnly {
+		delete(programs, "etcd")
+	}
+	return EnsurePrograms(ctx, p, programs)
 }
 
 // EnsurePrograms installs the Debian packages of the programs that are missing. The programs are the keys, by name or path.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,12 +19,15 @@ func (n *Node) prepareFaults() error {
 	if err != nil {
 		return err
 	}
-	if err := ca.Issue(filepath.Join(dir, "serving")); err != nil {
+	if err := errors.Join(ca.Issue(filepath.Join(dir, "serving")), ca.IssueExpired(filepath.Join(dir, "expired"))); err != nil {
 		return err
 	}
 	listeners := map[string]string{}
 	for _, name := range faultNames {
 		listeners[name] = n.addr(name)
+		if slices.Contains(exampleNames, name) {
+			continue
+		}
 		scheme := "http://"
 		// Two of them are faults of the node's configuration: the wrong scheme, and a CA that is missing.
 		if name == "selfsigned" || name == "plain" {
@@ -35,7 +39,8 @@ func (n *Node) prepareFaults() error {
 	}
 	return writeJSON(filepath.Join(dir, "config.json"), map[string]any{
 		"control": n.addr("faults"), "upstream": n.addr("registry"), "listeners": listeners,
-		"cert": filepath.Join(dir, "serving.crt"), "key": filepath.Join(dir, "serving.key"),
+		"certs": map[string]string{"selfsigned": filepath.Join(dir, "serving"), "expired": filepath.Join(dir, "expired")},
+		"token": n.addr("token"),
 	})
 }
 

@@ -22,8 +22,14 @@ const (
 // DemoDir holds the node of `make demo`.
 const DemoDir = "/tmp/pullwatch-demo"
 
-// demoBasePort is below the range from which the kernel picks ports for outgoing connections.
-const demoBasePort = 24600
+// QuickstartDir holds the node of `make quickstart`.
+const QuickstartDir = "/tmp/pullwatch-quickstart"
+
+// The base ports are below the range from which the kernel picks ports for outgoing connections.
+const (
+	demoBasePort       = 24600
+	quickstartBasePort = 24650
+)
 
 // Options say what node to bring up. The zero value is a test's node: fresh directory, free ports, Debian's
 // containerd and kubelet 1.34.
@@ -54,6 +60,11 @@ type Options struct {
 // Demo is the node of `make demo`.
 func Demo(out io.Writer) Options {
 	return Options{Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out}
+}
+
+// Quickstart is the node of `make quickstart`.
+func Quickstart(out io.Writer) Options {
+	return Options{Dir: QuickstartDir, BasePort: quickstartBasePort, RuntimeOnly: true, Outlive: true, Out: out}
 }
 
 // parts are the processes that the node consists of, in the order in which they come up.
@@ -116,12 +127,13 @@ const testDirPrefix = "pullwatch-test-"
 var portNames = []string{
 	"registry", "private", "apiserver", "etcd", "etcd-peer", "kubelet", "kubelet-healthz", "containerd-metrics", "faults",
 	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned",
-	"refused", "proxy", "agent", "controller-manager", "scheduler",
+	"refused", "proxy", "agent", "controller-manager", "scheduler", "mirrored", "expired", "tokendown", "token",
 }
 
 // faultNames are the ports that the faults program serves.
 var faultNames = []string{
 	"ratelimit", "unavailable", "forbidden", "hub", "schema1", "reset", "truncated", "plain", "blackhole", "selfsigned", "refused",
+	"mirrored", "expired", "tokendown",
 }
 
 // given are the ports that this process gave to a node: two that come up at the same time must not take the same.
@@ -147,7 +159,7 @@ func choosePorts(base int) (map[string]int, error) {
 		if i > 10000 {
 			return nil, fmt.Errorf("no free ports on loopback between 20000 and 32000")
 		}
-		taken := p >= demoBasePort && p < demoBasePort+len(portNames)
+		taken := p >= demoBasePort && p < quickstartBasePort+len(portNames)
 		l, err := net.Listen("tcp", loopback(p))
 		if taken || err != nil {
 			if err == nil {

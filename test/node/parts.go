@@ -40,7 +40,7 @@ type Parts struct {
 // EnsureParts finds, installs or compiles what the options ask for. Only the first call on a machine takes long.
 func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 	var parts Parts
-	if err := ensureDebian(ctx, p); err != nil {
+	if err := ensureDebian(ctx, o, p); err != nil {
 		return parts, err
 	}
 	b, err := newBuilder(p)
@@ -52,6 +52,9 @@ func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 		name string
 		to   *string
 	}{{"etcd", &parts.Etcd}, {"docker-registry", &parts.Registry}, {"/usr/bin/containerd", &parts.Containerd}} {
+		if find.name == "etcd" && o.RuntimeOnly {
+			continue
+		}
 		if *find.to, err = findProgram(find.name); err != nil {
 			return parts, err
 		}

@@ -52,6 +52,15 @@ func (a *Authority) Issue(base string, names ...string) error {
 	})
 }
 
+// IssueExpired writes a certificate for servers that ended a week ago.
+func (a *Authority) IssueExpired(base string) error {
+	return a.sign(base, &x509.Certificate{
+		Subject: pkix.Name{CommonName: filepath.Base(base)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().AddDate(-1, 0, -7), NotAfter: time.Now().AddDate(0, 0, -7),
+	})
+}
+
 // issueClient writes a client certificate, for a user of a group of Kubernetes, to base.crt and base.key.
 func (a *Authority) issueClient(base, user, group string) error {
 	return a.sign(base, &x509.Certificate{
@@ -65,7 +74,9 @@ func (a *Authority) sign(base string, tmpl *x509.Certificate) error {
 		return err
 	}
 	tmpl.SerialNumber, tmpl.KeyUsage = big.NewInt(time.Now().UnixNano()), x509.KeyUsageDigitalSignature
-	tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
+	if tmpl.NotAfter.IsZero() {
+		tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
 	if err != nil {
 		return err

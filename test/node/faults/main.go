@@ -28,8 +28,8 @@ import (
 type config struct {
 	Control   string            `json:"control"`   // address of the control port
 	Upstream  string            `json:"upstream"`  // the good registry's address
-	Cert      string            `json:"cert"`      // of the TLS fault
-	Key       string            `json:"key"`       //
+	Token     string            `json:"token"`     // an address where nobody listens, for a token service that is down
+	Certs     map[string]string `json:"certs"`     // of the faults that speak TLS: files without .crt and .key
 	Listeners map[string]string `json:"listeners"` // fault -> address
 }
 
@@ -41,8 +41,6 @@ type fault struct {
 	mended atomic.Bool
 	// late faults listen only once they are mended: until then the port refuses.
 	late bool
-	// secure faults speak TLS.
-	secure bool
 	// server is the running one; of late faults only, changed under the control port's lock.
 	server *http.Server
 }
@@ -83,9 +81,12 @@ func run(path string) error {
 		{name: "schema1", broken: schema1},
 		{name: "reset", broken: reset},
 		{name: "truncated", broken: truncated(upstream)},
-		{name: "plain"},                    // a good registry that somebody asks by https
-		{name: "blackhole"},                // a good registry behind a dropped port
-		{name: "selfsigned", secure: true}, // a good registry whose CA nobody knows
+		{name: "tokendown", broken: tokenDown(cfg.Token)},
+		{name: "plain"},      // a good registry that somebody asks by https
+		{name: "blackhole"},  // a good registry behind a dropped port
+		{name: "mirrored"},   // a good registry behind a mirror that is dead
+		{name: "selfsigned"}, // a good registry whose CA nobody knows
+		{name: "expired"},    // a good registry whose certificate has ended
 		{name: "refused", late: true},
 	} {
 		f.good = httputil.NewSingleHostReverseProxy(upstream)
@@ -97,8 +98,8 @@ func run(path string) error {
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w", f.name, err)
 		}
-		if f.secure {
-			pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+		if cert := cfg.Certs[f.name]; cert != "" {
+			pair, err := tls.LoadX509KeyPair(cert+".crt", cert+".key")
 			if err != nil {
 				return err
 			}
@@ -199,6 +200,14 @@ func insufficientScope(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Www-Authenticate", challenge)
 	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+}
+
+// tokenDown is a registry with token authentication whose token service does not listen.
+func tokenDown(service string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Www-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="%s"`, service, r.Host))
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	}
 }
 
 // schema1 answers every manifest in the format that runtimes gave up.

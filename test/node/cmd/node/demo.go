@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,34 +16,20 @@ import (
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
-// agentPart is the name under which the demo's agent is on the node's record: it ends with the node.
-const agentPart = "agent"
-
-// tellingMetrics are the lines of /metrics that the demo prints, unless they are zero.
-var tellingMetrics = regexp.MustCompile(`^pullwatch_(containers_failing|image_pull)`)
+// tellingMetrics are the lines of /metrics that the demo prints: those that count something.
+var tellingMetrics = regexp.MustCompile(`^pullwatch_(containers_failing|image_pull).* [1-9]`)
 
 func demo(ctx context.Context, f flags, _ []string) error {
-	agent, err := filepath.Abs(f.agent)
-	if err != nil || f.agent == "" {
-		return fmt.Errorf("--agent PATH is missing: the pullwatch binary\n%w", errUsage)
-	}
-	if _, err := exec.LookPath(agent); err != nil {
-		return fmt.Errorf("the agent cannot be run: %w\nbuild it first: make build", err)
+	agent, err := agentProgram(f)
+	if err != nil {
+		return err
 	}
 	p := node.NewProgress(os.Stderr)
-	n, err := node.Open(f.dir)
-	switch {
-	case err == nil && n.Up() && n.Options.Containerd == f.containerd && n.Options.Kubelet == f.kubelet:
-		n.SetProgress(p)
-		p.Say("the node in %s is up", n.Dir)
-	case err == nil && n.Up():
-		return fmt.Errorf("a node with containerd %s and kubelet %s is up in %s\ntake it down first: make down", n.Options.Containerd, n.Options.Kubelet, n.Dir)
-	default:
-		if n, err = node.Start(ctx, f.options()); err != nil {
-			return err
-		}
+	n, err := bringUp(ctx, f.options(), p)
+	if err != nil {
+		return err
 	}
-	socket, err := runAgent(n, agent)
+	socket, err := runAgent(n, agent, "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig())
 	if err != nil {
 		return err
 	}
@@ -67,7 +48,7 @@ func demo(ctx context.Context, f flags, _ []string) error {
 	}
 	metrics := "http://" + n.Addr(agentPart) + "/metrics"
 	fmt.Printf("\n$ curl -s %s | grep -E '%s'\n", metrics, tellingMetrics)
-	if err := printMetrics(ctx, metrics); err != nil {
+	if err := printMetrics(ctx, metrics, tellingMetrics); err != nil {
 		fmt.Println(err)
 	}
 	self, err := os.Executable()
@@ -93,20 +74,6 @@ Stop everything:
 	}
 	p.Say("%d broken pods, each shown with its cause", len(list))
 	return nil
-}
-
-// runAgent starts the agent anew, so that a binary that was just built is the one that is shown.
-func runAgent(n *node.Node, agent string) (socket string, err error) {
-	socket = filepath.Join(n.Dir, "pullwatch.sock")
-	if n.PID(agentPart) != 0 {
-		if err := n.Stop(agentPart); err != nil {
-			return "", err
-		}
-	}
-	return socket, n.Spawn(agentPart, []string{
-		agent, "run", "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(), "-r", n.CRISocket(),
-		"--listen-address", n.Addr(agentPart), "--socket", socket,
-	})
 }
 
 // populate breaks pods, and around them makes a node like any other: pods that run, and images from earlier days.
@@ -195,42 +162,4 @@ func compare(ctx context.Context, agent, socket string, list []node.Breakage) ([
 		}
 	}
 	return missing, nil
-}
-
-// output runs the agent's command line. Exit 1 means that there are failures, as there should be.
-func output(ctx context.Context, agent string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, agent, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
-		err = nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pullwatch %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return out, nil
-}
-
-func printMetrics(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: &http.Transport{Proxy: nil}, Timeout: 5 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if tellingMetrics.Match(lines.Bytes()) && !strings.HasSuffix(lines.Text(), " 0") {
-			fmt.Println(lines.Text())
-		}
-	}
-	return lines.Err()
 }

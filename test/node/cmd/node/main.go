@@ -18,13 +18,14 @@ const usage = `node runs a real Kubernetes node on this machine, for tests and f
 
   node up      [--containerd 1.6|2.4] [--kubelet 1.34|1.31] [--small-disk MiB]
   node demo    --agent PATH [--pods N] [--images N]   bring up, break pods, run the agent, show what it sees
+  node quickstart --agent PATH  bring up containerd and registries alone, run the agent, show what it sees
   node status                  what runs, and what can be broken
   node break   [NAME...]       break pods; without names in every way
   node mend    NAME...         remove faults: the pods run at the kubelet's next try
   node texts                   what the kubelet says: pod, reason, message and image, separated by tabs
-  node down                    stop everything and leave nothing
+  node down                    stop everything and leave nothing: of demo and quickstart both, without --dir
 
-All take --dir DIR (default ` + node.DemoDir + `).
+All take --dir DIR (default ` + node.DemoDir + `; of quickstart ` + node.QuickstartDir + `).
 `
 
 // errUsage is a wrong use: exit 2.
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	}
 	commands := map[string]func(context.Context, flags, []string) error{
-		"up": up, "down": down, "status": status, "break": breakPods, "mend": mend, "texts": texts, "demo": demo,
+		"up": up, "down": down, "status": status, "break": breakPods, "mend": mend, "texts": texts, "demo": demo, "quickstart": quickstart,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
@@ -67,14 +68,23 @@ func run(ctx context.Context, args []string) error {
 	}
 	var f flags
 	set := flag.NewFlagSet("node "+args[0], flag.ContinueOnError)
-	set.StringVar(&f.dir, "dir", node.DemoDir, "directory of the node")
+	dir := node.DemoDir
+	switch args[0] {
+	case "quickstart":
+		dir = node.QuickstartDir
+	case "down":
+		dir = "" // both
+	}
+	set.StringVar(&f.dir, "dir", dir, "directory of the node")
 	if args[0] == "up" || args[0] == "demo" {
 		set.StringVar(&f.containerd, "containerd", node.Containerd16, "containerd: 1.6 (Debian's) or 2.4 (compiled)")
 		set.StringVar(&f.kubelet, "kubelet", node.Kubelet134, "kubelet: 1.34 or 1.31")
 		set.IntVar(&f.smallDisk, "small-disk", 0, "size in MiB of a disk for containerd alone; 0 is none")
 	}
-	if args[0] == "demo" {
+	if args[0] == "demo" || args[0] == "quickstart" {
 		set.StringVar(&f.agent, "agent", "", "the pullwatch binary")
+	}
+	if args[0] == "demo" {
 		set.IntVar(&f.pods, "pods", 30, "pods in all")
 		set.IntVar(&f.images, "images", 60, "tags in the runtime's store besides")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,18 +14,47 @@ func up(ctx context.Context, f flags, _ []string) error {
 	return err
 }
 
+// bringUp starts a node, unless the one that is wanted is up.
+func bringUp(ctx context.Context, o node.Options, p *node.Progress) (*node.Node, error) {
+	n, err := node.Open(o.Dir)
+	if err != nil || !n.Up() {
+		return node.Start(ctx, o)
+	}
+	if n.RuntimeOnly != o.RuntimeOnly || !o.RuntimeOnly && (n.Options.Containerd != o.Containerd || n.Options.Kubelet != o.Kubelet) {
+		return nil, fmt.Errorf("another node is up in %s: containerd %s, %s\ntake it down first: make down", n.Dir, n.Options.Containerd, kubeletOf(n))
+	}
+	n.SetProgress(p)
+	p.Say("the node in %s is up", n.Dir)
+	return n, nil
+}
+
+func kubeletOf(n *node.Node) string {
+	if n.RuntimeOnly {
+		return "no kubelet"
+	}
+	return "kubelet " + n.Options.Kubelet
+}
+
+// down takes down the node in --dir, else those of demo and quickstart.
 func down(_ context.Context, f flags, _ []string) error {
-	err := node.Sweep()
-	n, openErr := node.Open(f.dir)
-	if openErr != nil { // nothing to take down is what was asked for
-		fmt.Fprintln(os.Stderr, "no node in", f.dir)
-		return err
+	dirs := []string{f.dir}
+	if f.dir == "" {
+		dirs = []string{node.DemoDir, node.QuickstartDir}
 	}
-	if err := n.Down(); err != nil {
-		return err
+	errs := []error{node.Sweep()}
+	for _, dir := range dirs {
+		n, err := node.Open(dir)
+		if err != nil { // nothing to take down is what was asked for
+			fmt.Fprintln(os.Stderr, "no node in", dir)
+			continue
+		}
+		if err := n.Down(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Fprintln(os.Stderr, "the node in", dir, "is down, nothing of it is left")
 	}
-	fmt.Fprintln(os.Stderr, "the node in", f.dir, "is down, nothing of it is left")
-	return err
+	return errors.Join(errs...)
 }
 
 func status(ctx context.Context, f flags, _ []string) error {
