@@ -59,7 +59,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
-	@cd test/node && $(GO) test -short . ./asked
+	@cd test/node && $(GO) test -short . ./asked ./probed
 
 .PHONY: test
 test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
@@ -69,11 +69,16 @@ test: unit ## unit tests, then tests against a real containerd and registry from
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
 asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow cases too (needs root; 8 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 40m ./asked
+
+.PHONY: probed
+probed: ## write docs/probe-faults.md: what the probe and the real containerd say of every fault (needs root; 5 minutes)
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed -update
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node

@@ -286,6 +286,12 @@ var groups = []struct {
 		invalid character '<' looking for beginning of value
 		unable to decode token response
 		failed to decode token
+		did not include a token
+		stopped after 10 redirects
+		server response headers exceeded
+		`},
+	{RegistryError, answer, lookNowhere, `
+		invalid token auth challenge realm
 		`},
 
 	{CorruptContent, certain, lookNowhere, `

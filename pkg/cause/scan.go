@@ -75,7 +75,7 @@ func (s *scan) run() {
 
 // match tries the status codes and the phrases that can begin at i, and returns where the hit ended, or i.
 func (s *scan) match(i int, free bool) int {
-	if c := s.text[i]; c == '4' || c == '5' {
+	if c := s.text[i]; c >= '3' && c <= '5' {
 		if end := s.matchStatus(i); end > i {
 			return end
 		}
@@ -171,6 +171,10 @@ func (s *scan) status(code int) (Cause, weight) {
 // statusText is what stands behind a status that registries and proxies use, in lower case.
 func statusText(code int) string {
 	switch code {
+	case 302:
+		return "found"
+	case 307:
+		return "temporary redirect"
 	case 400:
 		return "bad request"
 	case 401:

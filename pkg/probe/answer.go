@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/registries"
 )
 
@@ -35,6 +38,44 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // answered is a status that is no good answer.
 func answered(status int) error { return fmt.Errorf("the registry answered %s", statusText(status)) }
 
+// refuses tells whether an answer to GET /v2/ is none of a registry that serves. One that refuses this client (401, 403) is there, and one
+// that does not know the path (404) may still serve images: containerd does not ask for it.
+func (v *visit) refuses(scheme string) (phase string, why cause.Cause, err error) {
+	err = answered(v.status)
+	switch s := v.status; {
+	case s/100 == 2, s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound:
+		return "", cause.None, nil
+	case s == http.StatusTooManyRequests:
+		return PhaseHTTP, cause.RateLimited, err
+	case s == http.StatusProxyAuthRequired:
+		return PhaseProxy, cause.Proxy, fmt.Errorf("the proxy answered %s", statusText(s))
+	case s == http.StatusRequestTimeout:
+		return PhaseHTTP, cause.Timeout, err
+	case s == http.StatusBadRequest && scheme == "http" && wantsHTTPS(v.body):
+		return PhaseHTTP, cause.TLS, fmt.Errorf("%w: the port speaks HTTPS and is asked by HTTP", err)
+	}
+	return PhaseHTTP, cause.RegistryError, err
+}
+
+// wantsHTTPS reads what servers say to plain HTTP at a port for TLS: Go's, nginx, Apache.
+func wantsHTTPS(body []byte) bool {
+	for _, words := range []string{"to an HTTPS server", "to HTTPS port", "SSL-enabled server port"} {
+		if bytes.Contains(body, []byte(words)) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsToken tells whether a token service's answer is one, by either name (distribution, docs/spec/auth/token.md).
+func holdsToken(body []byte) bool {
+	var answer struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+	}
+	return json.Unmarshal(body, &answer) == nil && answer.Token+answer.AccessToken != ""
+}
+
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
@@ -55,8 +96,8 @@ func redirected(from *url.URL, location string) (*url.URL, error) {
 		return nil, errors.New("redirected to nowhere: the answer has no Location")
 	case err != nil:
 		return nil, errors.New("redirected to what is no URL")
-	case to.Scheme != "https" && to.Scheme != from.Scheme:
-		return nil, fmt.Errorf("redirected from %s to %s", from.Scheme, bounded(to.Scheme, 20))
+	case to.Scheme != "https" && to.Scheme != "http":
+		return nil, fmt.Errorf("redirected to a URL of scheme %q", bounded(to.Scheme, 20))
 	case to.Host == "":
 		return nil, errors.New("redirected to a URL without a host")
 	}

@@ -113,6 +113,9 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 		}
 		from := base
 		base = *to
+		if from.Scheme == "https" && to.Scheme == "http" {
+			r.Warnings = append(r.Warnings, "sends on to plain HTTP, where the runtime follows: "+shown(to))
+		}
 		// Both runtimes trust whoever they are sent to as they trust the endpoint. Its headers go to no other host.
 		c := call{method: http.MethodGet, url: to, endpoint: &registries.Endpoint{TLS: e.TLS}, reach: next}
 		if from.Host == to.Host && from.Scheme == to.Scheme {
@@ -136,17 +139,11 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 	// 3. The answer.
 	r.Phases.HTTP.Status = v.status
 	r.RetryAfterSeconds = retryAfter(v.header, p.now()).Seconds()
-	switch {
-	case v.status == http.StatusTooManyRequests:
-		r.fail(p, PhaseHTTP, cause.RateLimited, answered(v.status))
+	if phase, why, err := v.refuses(base.Scheme); err != nil {
+		r.fail(p, phase, why, err)
 		return r
-	case v.status == http.StatusProxyAuthRequired:
-		r.fail(p, PhaseProxy, cause.Proxy, answered(v.status))
-		return r
-	case v.status >= 500:
-		r.fail(p, PhaseHTTP, cause.RegistryError, answered(v.status))
-		return r
-	case v.status == http.StatusOK && strings.HasPrefix(v.header.Get("Content-Type"), "text/html"):
+	}
+	if v.status == http.StatusOK && strings.HasPrefix(v.header.Get("Content-Type"), "text/html") {
 		r.Warnings = append(r.Warnings, "answers with a web page: it may be no registry, or a portal in between")
 	}
 
@@ -219,9 +216,11 @@ func (p *Prober) token(ctx context.Context, r *Report, c challenge, base *url.UR
 		r.fail(p, PhaseToken, v.causeOf(), fmt.Errorf("token service %s: %w", shown(realm), v.err))
 	case v.status == http.StatusTooManyRequests:
 		r.RetryAfterSeconds = retryAfter(v.header, p.now()).Seconds()
-		r.fail(p, PhaseToken, cause.RateLimited, fmt.Errorf("token service %s: %w", shown(realm), answered(v.status)))
-	case v.status >= 500:
-		r.fail(p, PhaseToken, cause.RegistryError, fmt.Errorf("token service %s: %w", shown(realm), answered(v.status)))
+		r.fail(p, PhaseToken, cause.RateLimited, fmt.Errorf("token service %s answered %s", shown(realm), statusText(v.status)))
+	case v.status >= 500, v.status == http.StatusNotFound:
+		r.fail(p, PhaseToken, cause.RegistryError, fmt.Errorf("token service %s answered %s", shown(realm), statusText(v.status)))
+	case v.status == http.StatusOK && !holdsToken(v.body):
+		r.fail(p, PhaseToken, cause.RegistryError, fmt.Errorf("token service %s: its answer holds no token", shown(realm)))
 	default:
 		anonymous := v.status == http.StatusOK
 		r.Phases.Token.Anonymous = &anonymous
@@ -266,6 +265,10 @@ func (p *Prober) clock(ctx context.Context, r *Report, c call, e *registries.End
 	}
 	if off := asked.Sub(date); off.Abs() > clockSlack && date.After(r.Phases.TLS.NotBefore) && date.Before(r.Phases.TLS.NotAfter) {
 		r.Phases.TLS.Fault = WrongClock
-		r.Warnings = append(r.Warnings, fmt.Sprintf("this node's clock is off by %s from the registry's Date, by which the certificate is valid", off.Round(time.Second)))
+		where := "ahead of"
+		if off < 0 {
+			where = "behind"
+		}
+		r.Warnings = append(r.Warnings, fmt.Sprintf("this node's clock is %s %s the registry's Date, by which the certificate is valid", off.Abs().Round(time.Minute), where))
 	}
 }

@@ -156,6 +156,11 @@ func TestFaults(t *testing.T) {
 	secure := func(h http.HandlerFunc) string { return serve(t, ca.issue(t, nil), h).URL }
 	plain := httptest.NewServer(http.HandlerFunc(ok))
 	t.Cleanup(plain.Close)
+	demanding := httptest.NewUnstartedServer(http.HandlerFunc(ok))
+	demanding.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, nil)}, ClientAuth: tls.RequireAnyClientCert}
+	demanding.Config.ErrorLog = discard
+	demanding.StartTLS()
+	t.Cleanup(demanding.Close)
 
 	tests := map[string]struct {
 		url     string
@@ -173,16 +178,19 @@ func TestFaults(t *testing.T) {
 		"wrong name":         {url: serve(t, ca.issue(t, func(c *x509.Certificate) { c.IPAddresses = nil }), ok).URL, phase: PhaseTLS, cause: cause.TLS, fault: WrongName},
 		"expired":            {url: serve(t, ca.issue(t, days(-9, -2)), ok).URL, phase: PhaseTLS, cause: cause.TLS, fault: Expired},
 		"not yet valid":      {url: serve(t, ca.issue(t, days(3, 9)), ok).URL, phase: PhaseTLS, cause: cause.TLS, fault: NotYetValid},
-		"this node's clock":  {url: serve(t, ca.issue(t, days(3, 9)), status(200, "Date", time.Now().AddDate(0, 0, 5).UTC().Format(http.TimeFormat))).URL, phase: PhaseTLS, cause: cause.TLS, fault: WrongClock, warning: "clock is off by -"},
+		"this node's clock":  {url: serve(t, ca.issue(t, days(3, 9)), status(200, "Date", time.Now().AddDate(0, 0, 5).UTC().Format(http.TimeFormat))).URL, phase: PhaseTLS, cause: cause.TLS, fault: WrongClock, warning: "clock is 120h0m0s behind"},
 		"ends soon":          {url: serve(t, ca.issue(t, days(-9, 5)), ok).URL, ok: true, warning: "ends in 4 days"},
 		"skip verify":        {url: serve(t, stranger.issue(t, nil), ok).URL, change: func(e *registries.Endpoint) { e.TLS.InsecureSkipVerify = true }, ok: true, fault: UnknownIssuer, warning: "told not to verify"},
 		"HTTP on HTTPS":      {url: strings.Replace(plain.URL, "http:", "https:", 1), phase: PhaseTLS, cause: cause.TLS, fault: PlainHTTP},
 		"falls back to HTTP": {url: strings.Replace(plain.URL, "http:", "https:", 1), change: func(e *registries.Endpoint) { e.FallsBackToHTTP = true }, ok: true, warning: "plain HTTP"},
-		"HTTPS on HTTP":      {url: strings.Replace(secure(ok), "https:", "http:", 1), ok: true},
+		"HTTPS on HTTP":      {url: strings.Replace(secure(ok), "https:", "http:", 1), phase: PhaseHTTP, cause: cause.TLS},
 		"200":                {url: secure(ok), ok: true},
 		"401 basic":          {url: secure(status(401, "WWW-Authenticate", `Basic realm="x"`)), ok: true},
 		"403":                {url: secure(status(403)), ok: true},
 		"404":                {url: secure(status(404)), ok: true},
+		"400":                {url: secure(status(400)), phase: PhaseHTTP, cause: cause.RegistryError},
+		"405":                {url: secure(status(405)), phase: PhaseHTTP, cause: cause.RegistryError},
+		"408":                {url: secure(status(408)), phase: PhaseHTTP, cause: cause.Timeout},
 		"429":                {url: secure(status(429, "Retry-After", "7")), phase: PhaseHTTP, cause: cause.RateLimited, retry: 7},
 		"429 without":        {url: secure(status(429)), phase: PhaseHTTP, cause: cause.RateLimited},
 		"503":                {url: secure(status(503, "Retry-After", "999999")), phase: PhaseHTTP, cause: cause.RegistryError, retry: 3600},
@@ -191,16 +199,26 @@ func TestFaults(t *testing.T) {
 		"redirect loop": {url: secure(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path+"x", http.StatusTemporaryRedirect)
 		}), phase: PhaseHTTP, cause: cause.RegistryError},
-		"redirect to http":   {url: secure(status(302, "Location", "http://127.0.0.1:1/")), phase: PhaseHTTP, cause: cause.RegistryError},
+		"redirect to http":   {url: secure(status(302, "Location", plain.URL)), ok: true, warning: "plain HTTP"},
+		"redirect to ftp":    {url: secure(status(302, "Location", "ftp://127.0.0.1:1/")), phase: PhaseHTTP, cause: cause.RegistryError},
+		"client certificate": {url: demanding.URL, phase: PhaseTLS, cause: cause.TLS, fault: ClientCertificate},
 		"redirect nowhere":   {url: secure(status(302)), phase: PhaseHTTP, cause: cause.RegistryError},
 		"redirect to a dead": {url: secure(status(307, "Location", "https://127.0.0.1:1/")), phase: PhaseTCP, cause: cause.Connection},
 		"token refused":      {url: secure(status(401, "WWW-Authenticate", `Bearer realm="https://127.0.0.1:1/t"`)), phase: PhaseToken, cause: cause.Connection},
 		"token down":         {url: secure(status(401, "WWW-Authenticate", `Bearer realm="`+secure(status(502))+`"`)), phase: PhaseToken, cause: cause.RegistryError},
+		"token not there":    {url: secure(status(401, "WWW-Authenticate", `Bearer realm="`+secure(status(404))+`"`)), phase: PhaseToken, cause: cause.RegistryError},
+		"token denied":       {url: secure(status(401, "WWW-Authenticate", `Bearer realm="`+secure(status(403))+`"`)), ok: true},
+		"token is none":      {url: secure(status(401, "WWW-Authenticate", `Bearer realm="`+secure(status(200))+`"`)), phase: PhaseToken, cause: cause.RegistryError},
 		"token garbage":      {url: secure(status(401, "WWW-Authenticate", `Bearer realm="::"`)), phase: PhaseToken, cause: cause.RegistryError},
 		"token over http":    {url: secure(status(401, "WWW-Authenticate", `Bearer realm="http://127.0.0.1:1/t"`)), ok: true},
 		"endless header":     {url: secure(status(200, "X", strings.Repeat("x", 2*mostHeader))), phase: PhaseHTTP, cause: cause.RegistryError},
 		"hangs up":           {url: raw(t, func(c net.Conn) { _ = c.Close() }), phase: PhaseTLS, cause: cause.Connection, fault: OtherTLS},
-		"garbage":            {url: strings.Replace(raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n\r\n"); _ = c.Close() }), "https:", "http:", 1), phase: PhaseHTTP, cause: cause.RegistryError},
+		"TLS alert on HTTP": {url: strings.Replace(raw(t, func(c net.Conn) {
+			_, _ = io.ReadFull(c, make([]byte, 5))
+			_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x0a")
+			_ = c.Close()
+		}), "https:", "http:", 1), phase: PhaseHTTP, cause: cause.TLS},
+		"garbage": {url: strings.Replace(raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n\r\n"); _ = c.Close() }), "https:", "http:", 1), phase: PhaseHTTP, cause: cause.RegistryError},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

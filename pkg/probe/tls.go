@@ -157,11 +157,11 @@ func (h *handshake) report() TLS {
 // handshakeFault reads the fault out of an error before any certificate was seen.
 func handshakeFault(err error) TLSFault {
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var remote *net.OpError
 	switch {
 	case errors.As(err, &record) && strings.HasPrefix(string(record.RecordHeader[:]), "HTTP"), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return PlainHTTP
-	case errors.As(err, &alert) && slices.Contains(clientCertificateAlerts, uint8(alert)):
+	case errors.As(err, &remote) && remote.Op == "remote error" && slices.Contains(clientCertificateAlerts, remote.Err.Error()):
 		return ClientCertificate
 	}
 	return OtherTLS
@@ -169,8 +169,13 @@ func handshakeFault(err error) TLSFault {
 
 // clientCertificateAlerts are those by which a server tells that it wants a certificate of the client, or another one (RFC 8446, 6.2):
 // bad_certificate, unsupported_certificate, certificate_revoked, certificate_expired, certificate_unknown, unknown_ca, access_denied,
-// certificate_required.
-var clientCertificateAlerts = []uint8{42, 43, 44, 45, 46, 48, 49, 116}
+// certificate_required. crypto/tls gives alerts of a type of its own, whose texts are these. In TLS 1.3 they come after the handshake.
+var clientCertificateAlerts = func() (texts []string) {
+	for _, alert := range []tls.AlertError{42, 43, 44, 45, 46, 48, 49, 116} {
+		texts = append(texts, alert.Error())
+	}
+	return texts
+}()
 
 // cutShort tells whether a handshake or request ended because the other side hung up.
 func cutShort(err error) bool {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -79,7 +80,9 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	transport := &http.Transport{
 		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
 			conn, err := d.connect(ctx, address)
-			connect.begin()
+			if err == nil && proxy != nil && strings.HasPrefix(proxy.Scheme, "http") && c.url.Scheme == "https" { // SOCKS has no CONNECT
+				connect.begin(conn)
+			}
 			return conn, err
 		},
 		TLSClientConfig:        h.config(c.endpoint),
@@ -106,8 +109,12 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 
 	start := time.Now()
 	response, err := transport.RoundTrip(request)
-	if err != nil && strings.Contains(err.Error(), "readLoopPeekFailLocked") { // net/http has no words for it
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "readLoopPeekFailLocked"): // net/http has no words for it
 		err = errors.New("it speaks before it is asked, and not HTTP")
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("the other side hung up: %w", err)
 	}
 	if err == nil {
 		v.status, v.header = response.StatusCode, response.Header
@@ -118,10 +125,18 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	v.dns, v.tcp, v.peer = d.facts()
 	v.tls = h.report()
 	v.proxy.Phase, v.proxy.Status = connect.phase(proxy != nil && c.url.Scheme == "https")
-	v.err, v.phase = err, failedPhase(err, v, proxy != nil)
-	if v.phase == PhaseProxy && v.proxy.State != Failed {
+	v.phase = failedPhase(err, v, proxy != nil)
+	if v.phase == PhaseProxy {
+		switch {
+		case v.proxy.State == Failed: // by its answer; the transport's error is but the status text
+			err = errors.New(v.proxy.Error)
+		case v.tcp.State == Passed && isTimeout(err):
+			err = fmt.Errorf("no answer within %s", answerWait)
+		}
 		v.proxy.State, v.proxy.Error = Failed, text(err)
+		err = fmt.Errorf("proxy %s: %w", v.proxy.URL, err)
 	}
+	v.err = err
 	if v.phase == "" || v.phase == PhaseHTTP {
 		v.http = HTTP{Phase: Phase{State: Passed, Seconds: took - v.dns.Seconds - v.tcp.Seconds - v.proxy.Seconds - v.tls.Seconds}, Status: v.status}
 		if err != nil {
@@ -130,6 +145,7 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	}
 	if v.phase == PhaseTLS && v.tls.State != Failed { // the transport gave up before the hook was told
 		v.tls.State, v.tls.Error = Failed, text(err)
+		v.tls.Fault = cmp.Or(v.tls.Fault, handshakeFault(err))
 	}
 	return v
 }
@@ -137,22 +153,25 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 // connectTrace is what is seen of a CONNECT.
 type connectTrace struct {
 	mu     sync.Mutex
+	conn   net.Conn
 	start  time.Time
 	took   time.Duration
 	status int
 }
 
-func (c *connectTrace) begin() {
+// begin gives the proxy answerWait for its answer: net/http has no limit for that.
+func (c *connectTrace) begin(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.start = time.Now()
+	c.conn, c.start = conn, time.Now()
+	_ = conn.SetDeadline(c.start.Add(answerWait))
 }
 
 func (c *connectTrace) answered(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.took, c.status = time.Since(c.start), response.StatusCode
-	return nil
+	return c.conn.SetDeadline(time.Time{})
 }
 
 func (c *connectTrace) phase(wanted bool) (p Phase, status int) {
@@ -184,7 +203,7 @@ func failedPhase(err error, v *visit, proxied bool) string {
 		return PhaseTCP
 	case v.proxy.State == Failed, proxied && strings.HasPrefix(err.Error(), "proxyconnect"):
 		return PhaseProxy
-	case v.tls.State == Failed, handshakeFault(err) == PlainHTTP, strings.Contains(err.Error(), "TLS handshake timeout"):
+	case v.tls.State == Failed, handshakeFault(err) != OtherTLS, strings.Contains(err.Error(), "TLS handshake timeout"):
 		return PhaseTLS
 	case v.tls.State == "" && proxied && v.proxy.URL != "" && v.status == 0 && v.http.State == "" && v.proxy.State == "" && v.tcp.State == Passed:
 		return PhaseProxy // it connected to the proxy and got no further
@@ -218,6 +237,9 @@ func (v *visit) causeOf() cause.Cause {
 	case cutShort(v.err), isReset(v.err):
 		return cause.Connection
 	}
+	if strings.Contains(v.err.Error(), `malformed HTTP response "\x15\x03`) { // a TLS alert
+		return cause.TLS
+	}
 	return cause.RegistryError // an answer that is no HTTP, or too large to be one of a registry
 }
 
@@ -227,7 +249,7 @@ func text(err error) string {
 	if errors.As(err, &asked) {
 		err = asked.Err
 	}
-	return bounded(err.Error(), mostText)
+	return bounded(strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "), mostText)
 }
 
 // bounded cuts a text from outside.

@@ -231,6 +231,9 @@ func TestProxy(t *testing.T) {
 			if r.OK == nil || *r.OK != test.ok || r.Phase != test.phase || r.Cause != test.cause || r.Phases.Proxy.State != test.state {
 				t.Errorf("want %+v\n%s", test, dump(r))
 			}
+			if !test.ok && !strings.Contains(r.Error, "proxy http://") {
+				t.Errorf("error %q", r.Error)
+			}
 			if strings.Contains(dump(r), "PLANTED") || strings.Contains(r.Phases.Proxy.URL, "user") {
 				t.Errorf("the proxy's user is reported: %s", dump(r))
 			}

@@ -21,6 +21,7 @@ const (
 	kubernetes134 = KubernetesRelease
 	kubernetes131 = "1.31.0"
 	containerd24  = "2.4.2"
+	distribution3 = "3.1.2"
 )
 
 // Parts are the programs of a node, as paths.
@@ -101,6 +102,17 @@ func EnsureKubelet(ctx context.Context, version string, p *Progress) (string, er
 	}
 	defer b.close()
 	return b.kubelet(ctx, version)
+}
+
+// EnsureDistribution finds or compiles the registry of the CNCF's distribution, v3: Debian's is 2.8.
+func EnsureDistribution(ctx context.Context, p *Progress) (string, error) {
+	b, err := newBuilder(p)
+	if err != nil {
+		return "", err
+	}
+	defer b.close()
+	dir, err := b.released(ctx, "distribution", distribution3, "1 to 4 minutes on 2 cores, once", "github.com/distribution/distribution/v3/cmd/registry")
+	return filepath.Join(dir, "registry"), err
 }
 
 // CacheDir is where compiled programs are kept: PULLWATCH_CACHE, else the user's cache directory.
@@ -272,14 +284,22 @@ func (b *builder) kubernetes(ctx context.Context, release, name, hint string) (s
 
 // containerd builds containerd and its shim, which must be found under its own name.
 func (b *builder) containerd(ctx context.Context) (string, error) {
+	const pkg = "github.com/containerd/containerd/v2/cmd/"
+	return b.released(ctx, "containerd", containerd24, "1 to 9 minutes on 2 cores, once", pkg+"containerd", pkg+"containerd-shim-runc-v2")
+}
+
+// released builds programs of a released module into one directory.
+func (b *builder) released(ctx context.Context, name, release, hint string, packages ...string) (string, error) {
 	flags := []string{"-trimpath", "-ldflags", "-s -w"}
-	key, err := b.key(nil, append(flags, containerd24)...)
+	key, err := b.key(nil, append(flags, release)...)
 	if err != nil {
 		return "", err
 	}
-	return b.build("containerd-"+containerd24+"-"+key, "containerd "+containerd24, "1 to 9 minutes on 2 cores, once", func(tmp string) error {
-		const pkg = "github.com/containerd/containerd/v2/cmd/"
-		args := append(append([]string{"install"}, flags...), pkg+"containerd@v"+containerd24, pkg+"containerd-shim-runc-v2@v"+containerd24)
+	return b.build(name+"-"+release+"-"+key, name+" "+release, hint, func(tmp string) error {
+		args := append([]string{"install"}, flags...)
+		for _, pkg := range packages {
+			args = append(args, pkg+"@v"+release)
+		}
 		return b.run(ctx, b.bin, []string{"GOBIN=" + tmp}, args...)
 	})
 }

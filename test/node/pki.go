@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -61,6 +62,13 @@ func (a *Authority) IssueExpired(base string) error {
 	})
 }
 
+// Certificate makes a server's certificate that is kept in no file, valid for a year where the template does not say otherwise.
+func (a *Authority) Certificate(template *x509.Certificate) (tls.Certificate, error) {
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	key, der, err := a.make(template)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
 // issueClient writes a client certificate, for a user of a group of Kubernetes, to base.crt and base.key.
 func (a *Authority) issueClient(base, user, group string) error {
 	return a.sign(base, &x509.Certificate{
@@ -68,16 +76,21 @@ func (a *Authority) issueClient(base, user, group string) error {
 	})
 }
 
-func (a *Authority) sign(base string, tmpl *x509.Certificate) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
+// make signs a certificate for a new key.
+func (a *Authority) make(tmpl *x509.Certificate) (key *ecdsa.PrivateKey, der []byte, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
 	}
 	tmpl.SerialNumber, tmpl.KeyUsage = big.NewInt(time.Now().UnixNano()), x509.KeyUsageDigitalSignature
 	if tmpl.NotAfter.IsZero() {
 		tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
+	der, err = x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
+	return key, der, err
+}
+
+func (a *Authority) sign(base string, tmpl *x509.Certificate) error {
+	key, der, err := a.make(tmpl)
 	if err != nil {
 		return err
 	}

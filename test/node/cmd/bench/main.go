@@ -25,16 +25,25 @@ func main() { os.Exit(Main(os.Args[1:])) }
 
 // Main runs the benchmarks and returns the exit code.
 func Main(args []string) int {
+	if len(args) > 0 && args[0] == proberCommand {
+		fmt.Fprintln(os.Stderr, "bench:", prober(args[1:]))
+		return 1
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	agent := flags.String("agent", "", "the pullwatch binary")
 	page := flags.String("page", "", "Markdown file to write; standard output where empty")
 	rest := flags.Duration("rest", 5*time.Minute, "how long the agent and the peer run before they are read")
+	only := flags.Bool("probe", false, "measure a probe and nothing else, and print that section")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	text, err := bench(ctx, *agent, *rest)
+	measure := func() (string, error) { return bench(ctx, *agent, *rest) }
+	if *only {
+		*page, measure = "", func() (string, error) { return benchProbes(ctx) }
+	}
+	text, err := measure()
 	if err == nil {
 		if *page == "" {
 			_, err = os.Stdout.WriteString(text)
@@ -80,7 +89,7 @@ func bench(ctx context.Context, bin string, rest time.Duration) (string, error) 
 		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	for _, part := range []func(context.Context, *strings.Builder) error{
 		func(ctx context.Context, out *strings.Builder) error { return b.atRest(ctx, out, rest, info.Size()) },
-		b.latency, b.commands, b.soak, classifier,
+		b.latency, b.commands, b.soak, b.probes, classifier,
 	} {
 		if err := part(ctx, &out); err != nil {
 			return "", err
