@@ -134,7 +134,6 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 	}
 	results := make(chan result)
 	slots := probesAtOnce
-	failing := make(map[string]bool)
 	for {
 		if _, _, err := w.configuration(ctx); err == nil {
 			a.metrics.SetEstablished(a.established())
@@ -172,15 +171,14 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 				continue
 			}
 			failed := r.state.OK != nil && !*r.state.OK
-			plan.done(r.name, failed, retryAfterOf(r.state.Registry), now)
-			if failed && !failing[r.name] && r.state.Established && r.state.Cause.Scope() == cause.ScopeNetwork {
+			began := plan.done(r.name, failed, retryAfterOf(r.state.Registry), now)
+			if began && r.state.Established && r.state.Cause.Scope() == cause.ScopeNetwork {
 				for _, other := range established { // is it that registry, or this node?
 					if other != r.name {
 						plan.hurry(other, now)
 					}
 				}
 			}
-			failing[r.name] = failed
 			a.publishRegistries()
 		case name := <-w.hurried:
 			plan.hurry(name, time.Now())
@@ -264,7 +262,7 @@ func known(ok *bool) string {
 // hide takes out what a tenant could find out by naming a host: its addresses, certificates and texts.
 func (s *RegistryState) hide() {
 	for i, e := range s.Endpoints {
-		s.Endpoints[i] = &probe.Report{URL: e.URL, At: e.At, Seconds: e.Seconds, OK: e.OK, Cause: e.Cause}
+		s.Endpoints[i] = &probe.Report{URL: e.URL, At: e.At, Seconds: e.Seconds, OK: e.OK, Cause: e.Cause, RetryAfterSeconds: e.RetryAfterSeconds}
 	}
 	s.Warnings = nil
 }

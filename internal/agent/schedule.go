@@ -29,6 +29,7 @@ type schedule struct {
 type scheduled struct {
 	established bool
 	asking      bool
+	failing     bool      // when it was asked last
 	asked       int       // so often
 	last        time.Time // when it was asked last
 	next        time.Time
@@ -89,19 +90,21 @@ func (s *schedule) wait(now time.Time) time.Duration {
 	return max(least, 0)
 }
 
-// done plans the next question. failed is for a registry that does not serve; after is how long it wants to be left alone.
-func (s *schedule) done(name string, failed bool, after time.Duration, now time.Time) {
+// done plans the next question. failed is for a registry that does not serve; after is how long it wants to be left alone. It tells whether
+// the registry has begun to fail.
+func (s *schedule) done(name string, failed bool, after time.Duration, now time.Time) (began bool) {
 	e := s.entries[name]
 	if e == nil {
-		return
+		return false
 	}
-	e.asking = false
+	began = failed && !e.failing
+	e.asking, e.failing = false, failed
 	switch {
 	case failed:
 		// A quarter of jitter either way, so that the nodes that lost a registry together do not come back to it together.
 		e.next = now.Add(max(e.retry*3/4+rand.N(e.retry/2), after))
 		e.retry = min(2*e.retry, s.interval)
-		return
+		return began
 	case e.asked == 1:
 		// The second question comes anywhere within the interval: from then on a fleet is spread all over it.
 		e.next = now.Add(rand.N(s.interval))
@@ -109,6 +112,7 @@ func (s *schedule) done(name string, failed bool, after time.Duration, now time.
 		e.next = now.Add(s.interval*9/10 + rand.N(s.interval/10))
 	}
 	e.retry = min(retryFirstProbe, s.interval)
+	return began
 }
 
 // hurry has a registry asked as soon as may be: a pull from it has just failed, or has worked.
