@@ -173,7 +173,7 @@ var (
 	wrappers = regexp.MustCompile(`^(failed to pull and unpack image "[^"]*": )?(failed to resolve reference "[^"]*": |failed to resolve image: )?`)
 	sources  = regexp.MustCompile(`(udp|tcp) 127\.\d+\.\d+\.\d+:\d+->`)
 	moments  = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
-	takes    = regexp.MustCompile(`, [0-9.]+m?s each time`)
+	takes    = regexp.MustCompile(`, (less than )?[0-9.]+m?s each time`)
 	within   = regexp.MustCompile(`within (\d+)(\.\d)?s`)
 	digest   = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 	lines    = strings.NewReplacer("\n", " ", "`", "'")
