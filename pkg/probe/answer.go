@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -67,13 +68,16 @@ func wantsHTTPS(body []byte) bool {
 	return false
 }
 
-// holdsToken tells whether a token service's answer is one, by either name (distribution, docs/spec/auth/token.md).
-func holdsToken(body []byte) bool {
+// tokenIn is the token in a token service's answer, by either name (distribution, docs/spec/auth/token.md); empty is none.
+func tokenIn(body []byte) string {
 	var answer struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
 	}
-	return json.Unmarshal(body, &answer) == nil && answer.Token+answer.AccessToken != ""
+	if json.Unmarshal(body, &answer) != nil {
+		return ""
+	}
+	return cmp.Or(answer.Token, answer.AccessToken)
 }
 
 func statusText(status int) string {

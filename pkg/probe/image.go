@@ -422,18 +422,11 @@ func (s *session) authorize(ctx context.Context, refused *visit) bool {
 		realm.RawQuery = query.Encode()
 		s.image.Requests++
 		v := s.p.visit(ctx, call{method: http.MethodGet, url: realm, endpoint: &registries.Endpoint{TLS: s.e.TLS}, reach: elsewhere(refused, s.reach, s.e)})
-		var answer struct {
-			Token       string `json:"token"`
-			AccessToken string `json:"access_token"`
-		}
-		if v.err != nil || v.status != http.StatusOK || json.Unmarshal(v.body, &answer) != nil {
+		if v.err != nil || v.status != http.StatusOK {
 			return false
 		}
-		if s.token = answer.Token; s.token == "" {
-			s.token = answer.AccessToken
-		}
 		// What a header cannot hold is no token.
-		if s.token = strings.TrimSpace(s.token); strings.ContainsFunc(s.token, func(r rune) bool { return r < ' ' || r > '~' }) {
+		if s.token = strings.TrimSpace(tokenIn(v.body)); strings.ContainsFunc(s.token, func(r rune) bool { return r < ' ' || r > '~' }) {
 			s.token = ""
 		}
 		return s.token != ""

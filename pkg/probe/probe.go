@@ -219,7 +219,7 @@ func (p *Prober) token(ctx context.Context, r *Report, c challenge, base *url.UR
 		r.fail(p, PhaseToken, cause.RateLimited, fmt.Errorf("token service %s answered %s", shown(realm), statusText(v.status)))
 	case v.status >= 500, v.status == http.StatusNotFound:
 		r.fail(p, PhaseToken, cause.RegistryError, fmt.Errorf("token service %s answered %s", shown(realm), statusText(v.status)))
-	case v.status == http.StatusOK && !holdsToken(v.body):
+	case v.status == http.StatusOK && tokenIn(v.body) == "":
 		r.fail(p, PhaseToken, cause.RegistryError, fmt.Errorf("token service %s: its answer holds no token", shown(realm)))
 	default:
 		anonymous := v.status == http.StatusOK

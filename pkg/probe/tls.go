@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -61,7 +62,7 @@ func (h *handshake) verify(s tls.ConnectionState, roots *x509.CertPool) error {
 	defer h.mu.Unlock()
 	h.facts.Version = tls.VersionName(s.Version)
 	h.facts.Names = namesOf(leaf)
-	h.facts.Issuer = bounded(cmpName(leaf.Issuer.String(), leaf.Issuer.CommonName), 200)
+	h.facts.Issuer = bounded(cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String()), 200)
 	h.facts.NotBefore, h.facts.NotAfter = leaf.NotBefore, leaf.NotAfter
 	for _, c := range chain[1:] {
 		if c.NotAfter.Before(h.facts.NotAfter) {
@@ -90,13 +91,6 @@ var noRoots = sync.OnceValue(func() bool {
 	roots, err := x509.SystemCertPool()
 	return err != nil || roots.Equal(x509.NewCertPool())
 })
-
-func cmpName(long, short string) string {
-	if short != "" {
-		return short
-	}
-	return long
-}
 
 // namesOf are the hosts that a certificate is for.
 func namesOf(c *x509.Certificate) (names []string) {
@@ -147,7 +141,7 @@ func (h *handshake) done(_ tls.ConnectionState, err error) {
 	}
 }
 
-// failed tells whether the handshake was begun and came to no good end, whatever the transport then said.
+// report is what was seen of the handshake.
 func (h *handshake) report() TLS {
 	h.mu.Lock()
 	defer h.mu.Unlock()
