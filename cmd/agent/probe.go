@@ -119,6 +119,11 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source},
 		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
+	runtime := "containerd"
+	if _, crio := config.(*registries.CRIO); crio {
+		runtime = "cri-o"
+	}
+	match := probe.MatchRuntime(runtime, probe.OwnPlatform())
 	prober := probe.Prober{Proxying: proxying, UserAgent: "pullwatch/" + version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()
@@ -135,7 +140,7 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	for i, image := range images {
 		all.Go(func() {
 			slots <- struct{}{}
-			answer.Images[i].Image = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, agent.RuntimeMatch(config))
+			answer.Images[i].Image = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, match)
 			<-slots
 		})
 	}
