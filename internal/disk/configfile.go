@@ -220,8 +220,12 @@ func (l *loader) typeError(err error) error {
 func (l *loader) invalid(p problem) {
 	file := l.at(p.path).File
 	e := ConfigError{file, l.line(file, p.path), fmt.Errorf("%s: %s", p.path, p.text)}
+	code := ConfigRefused
+	if p.lowNotBelowHigh {
+		code = LowNotBelowHigh
+	}
 	l.findings = append(l.findings, Finding{
-		Code: ConfigRefused, Text: e.Error() + ": the kubelet does not start with it, and goes on with what it has until it is restarted.", Do: "Correct " + file + ".",
+		Code: code, Text: e.Error() + ": the kubelet does not start with it, and goes on with what it has until it is restarted.", Do: "Correct " + file + ".",
 	})
 }
 

@@ -85,8 +85,8 @@ type Forecast struct {
 }
 
 // Below forecasts when what is free falls below a threshold. What leads there has to do so in three ways: the rates in most of ten parts of the
-// time, which one pull does not move whatever its size; the slope through all samples (Theil and Sen); and the sums of falls and rises, since
-// a disk that is emptied again and again is not filling up. The slower of the two rates counts.
+// time, which one pull does not move whatever its size; the slope through all samples (Theil and Sen); and nothing that made up for half of
+// the fall, since a disk that is emptied again and again is not filling up. The slower of the two rates counts.
 func (s *Series) Below(threshold int64) Forecast {
 	n := len(s.samples)
 	if n == 0 {
@@ -100,9 +100,8 @@ func (s *Series) Below(threshold int64) Forecast {
 	case n < fewestSamples || span < s.span():
 		return Forecast{}
 	}
-	usual, emptied := s.inParts()
-	perSecond := max(usual, s.slope()) // below zero where free falls
-	if emptied || perSecond >= 0 || -perSecond*span.Seconds() <= 2*s.noise(perSecond) {
+	perSecond := max(s.usual(), s.slope()) // below zero where free falls
+	if s.emptied() || perSecond >= 0 || -perSecond*span.Seconds() <= 2*s.noise(perSecond) {
 		return Forecast{Outlook: OutlookNotGoing}
 	}
 	ahead := float64(last.free-threshold) / -perSecond
@@ -112,23 +111,26 @@ func (s *Series) Below(threshold int64) Forecast {
 	return Forecast{OutlookGoing, time.Duration(ahead * float64(time.Second)).Round(time.Second), int64(-perSecond * 3600), span}
 }
 
-// inParts cuts the time into parts: usual is the rate that at most half of them fall faster than, a second, and emptied tells that at least half
-// of what was used up came free again.
-func (s *Series) inParts() (usual float64, emptied bool) {
+// usual is the rate of change, a second, that free falls faster than in at most half of the parts of the time.
+func (s *Series) usual() float64 {
 	n := len(s.samples)
-	var rates []float64
-	var fell, rose int64
-	for i := range parts {
-		a, b := s.samples[i*(n-1)/parts], s.samples[(i+1)*(n-1)/parts]
-		rates = append(rates, rate(a, b))
-		if change := b.free - a.free; change < 0 {
-			fell -= change
-		} else {
-			rose += change
-		}
+	rates := make([]float64, parts)
+	for i := range rates {
+		rates[i] = rate(s.samples[i*(n-1)/parts], s.samples[(i+1)*(n-1)/parts])
 	}
 	slices.Sort(rates)
-	return rates[len(rates)/2], rose >= fell-fell/2
+	return rates[parts/2]
+}
+
+// emptied tells that the largest rise from any sample to a later one is at least half of the largest fall.
+func (s *Series) emptied() bool {
+	var fall, rise int64
+	low, high := s.samples[0].free, s.samples[0].free
+	for _, at := range s.samples {
+		low, high = min(low, at.free), max(high, at.free)
+		fall, rise = max(fall, high-at.free), max(rise, at.free-low)
+	}
+	return rise >= fall-fall/2
 }
 
 // slope is the median of the rates between all pairs of samples, a second.
