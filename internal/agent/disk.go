@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"math"
 	"net"
 	"time"
 
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"github.com/pullwatch/pullwatch/internal/disk"
+	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
 )
 
@@ -63,39 +67,58 @@ type diskWatch struct {
 	address  string // of the kubelet that they were read from
 }
 
+// DiskLook is one look at the disks: what is known before it, each part of which may be missing.
+type DiskLook struct {
+	Client   *cri.Client // nil where there is no runtime
+	Runtime  RuntimeConfig
+	NodeDir  string
+	Finder   *disk.Finder
+	History  *disk.History // gets what is seen
+	Settings disk.Settings
+	Images   []*runtimeapi.Image // nil where they were not listed, as is Unused
+	Unused   *disk.Unused
+}
+
+// Report looks.
+func (l *DiskLook) Report(ctx context.Context) (*disk.Report, error) {
+	known := disk.Known{History: l.History, Settings: l.Settings, Unused: l.Unused, RuntimeName: l.Runtime.Name}
+	var images *runtimeapi.ImageFsInfoResponse
+	var err error
+	if l.Client != nil {
+		images, err = l.Client.ImageFsInfo(ctx)
+	}
+	known.Found = l.Finder.Find(ctx, images, l.NodeDir)
+	for _, f := range images.GetImageFilesystems() {
+		known.SnapshotBytes += int64(min(f.GetUsedBytes().GetValue(), math.MaxInt64/2))
+	}
+	l.History.Add(&known.Found)
+	load := disk.ReadLoad(ctx, "")
+	known.Load = &load
+	if l.Runtime.SandboxImage != "" && l.Images != nil {
+		sandbox := disk.FindSandbox(l.Runtime.SandboxImage, l.Images)
+		known.Sandbox = &sandbox
+	}
+	for _, u := range known.Found.Unseen {
+		if u.Role == disk.ImageFS && err == nil {
+			err = u.Err
+		}
+	}
+	return disk.NewReport(&known, time.Now()), err
+}
+
 // checkDisk looks at the filesystems of images and what the kubelet will do about them.
 func (a *Agent) checkDisk(ctx context.Context) error {
-	w := &a.disks
 	client, _, err := a.runtime.get()
-	known := disk.Known{History: &w.history}
-	if err == nil {
-		images, err := client.ImageFsInfo(ctx)
-		if err != nil {
-			a.log.Debug("filesystems of images not told", "error", err)
-		}
-		known.Found = w.finder.Find(ctx, images, a.config.Disk.NodeDir)
-		for _, f := range images.GetImageFilesystems() {
-			known.SnapshotBytes += int64(min(f.GetUsedBytes().GetValue(), 1<<62))
-		}
-	} else {
-		known.Found = w.finder.Find(ctx, nil, a.config.Disk.NodeDir)
+	look := DiskLook{Client: client, NodeDir: a.config.Disk.NodeDir, Finder: &a.disks.finder, History: &a.disks.history, Settings: a.kubeletSettings(ctx)}
+	if config, err := a.registries.configuration(ctx); err == nil {
+		look.Runtime = config
 	}
-	w.history.Add(&known.Found)
-	known.Settings = a.kubeletSettings(ctx)
-	known.RuntimeName = a.runtimeName()
 	a.store.mu.Lock()
-	known.Unused = a.store.unused
+	look.Images, look.Unused = a.store.listed, a.store.unused
 	a.store.mu.Unlock()
-	report := disk.NewReport(&known, time.Now())
+	report, unseen := look.Report(ctx)
 	a.publishDisk(report)
-	if images := known.Found.Of(disk.ImageFS); images == nil {
-		for _, u := range known.Found.Unseen {
-			if u.Role == disk.ImageFS {
-				return u.Err
-			}
-		}
-	}
-	return nil
+	return errors.Join(err, unseen)
 }
 
 // kubeletSettings are the settings in force, read anew from time to time and where the kubelet's address becomes known.
@@ -128,6 +151,13 @@ func (a *Agent) publishDisk(r *disk.Report) {
 		}
 	}
 	a.snapshot.disk.Store(part)
+	ratios := make(map[string]float64)
+	for resource, p := range map[string]*disk.Pressure{"cpu": r.Load.CPU, "memory": r.Load.Memory, "io": r.Load.IO} {
+		if p != nil {
+			ratios[resource] = p.Some.Avg60
+		}
+	}
+	a.metrics.SetPressure(ratios)
 	a.metrics.SetDisk(diskMetrics(r))
 }
 

@@ -154,17 +154,17 @@ func (a *Agent) watchImages(ctx context.Context) {
 // askImage asks for one image: for all about it where it fails, else whether it is still what the node has. It is nil where the runtime's
 // configuration could not be read.
 func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest string) *ImageState {
-	config, proxying, err := a.registries.configuration(ctx)
+	config, err := a.registries.configuration(ctx)
 	if err != nil {
 		return nil
 	}
-	prober := probe.Prober{Proxying: proxying, UserAgent: a.registries.agent}
+	prober := probe.Prober{Proxying: config.Proxying, UserAgent: a.registries.agent}
 	state := &ImageState{Registry: pulls.Registry(name), Failing: deep}
 	if deep {
-		state.Image = prober.Image(ctx, name, config.Lookup(name), probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
+		state.Image = prober.Image(ctx, name, config.Registries.Lookup(name), probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
 		state.Layers = nil // what a person asks for is asked anew
 	} else {
-		state.Image = prober.Resolve(ctx, name, config.Lookup(name), probe.Anywhere)
+		state.Image = prober.Resolve(ctx, name, config.Registries.Lookup(name), probe.Anywhere)
 		state.Standing = standing(state.Image, digest)
 	}
 	if state.OK != nil {

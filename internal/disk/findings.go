@@ -11,9 +11,9 @@ type Code string
 
 // Finding is something worth knowing that is no fault of the moment: information, and no verdict.
 type Finding struct {
-	Code Code
-	Text string // a sentence with the figures
-	Do   string // one thing to do
+	Code Code   `json:"code"`
+	Text string `json:"text"` // a sentence with the figures
+	Do   string `json:"do"`   // one thing to do
 }
 
 // The codes of findings.

@@ -16,22 +16,32 @@ import (
 
 // Stall is the share of time in which tasks waited for a resource (Documentation/accounting/psi.rst of the kernel).
 type Stall struct {
-	Avg10, Avg60, Avg300 float64 // ratios, 0 to 1, over 10, 60 and 300 seconds
-	Total                time.Duration
+	// Ratios, 0 to 1, over 10, 60 and 300 seconds.
+	Avg10  float64 `json:"avg10"`
+	Avg60  float64 `json:"avg60"`
+	Avg300 float64 `json:"avg300"`
+
+	Total time.Duration `json:"-"`
 }
 
 // Pressure is how tasks wait for one resource: Some is that at least one did, Full that all did. Kernels before 5.13 have no Full of the CPU.
-type Pressure struct{ Some, Full *Stall }
+type Pressure struct {
+	Some *Stall `json:"some"`
+	Full *Stall `json:"full,omitempty"`
+}
 
 // Load is how busy the node is. A starved node fails pulls too. What the kernel does not tell is nil.
 type Load struct {
-	CPU, Memory, IO *Pressure
+	CPU    *Pressure `json:"cpu,omitempty"`
+	Memory *Pressure `json:"memory,omitempty"`
+	IO     *Pressure `json:"io,omitempty"`
 	// Average is the load average over 1, 5 and 15 minutes.
-	Average *[3]float64
+	Average *[3]float64 `json:"loadAverage,omitempty"`
 	// MemoryBytes is what the node has, MemoryAvailableBytes what could be had without swapping.
-	MemoryBytes, MemoryAvailableBytes *int64
+	MemoryBytes          *int64 `json:"memoryBytes,omitempty"`
+	MemoryAvailableBytes *int64 `json:"memoryAvailableBytes,omitempty"`
 	// Err says what could not be read, beside pressure that this kernel does not have.
-	Err error
+	Err error `json:"-"`
 }
 
 const mostPressure = 4096 // bytes; the kernel writes two lines

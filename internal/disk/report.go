@@ -15,8 +15,9 @@ type Report struct {
 	Settings    SettingsReport     `json:"settings"`
 	GC          *GCReport          `json:"gc,omitempty"` // nil where the filesystem of images was not seen, or the images were not listed
 	Forecast    []Ahead            `json:"forecast"`
-	Sandbox     *SandboxReport     `json:"sandboxImage,omitempty"`
+	Sandbox     *Sandbox           `json:"sandboxImage,omitempty"`
 	Findings    []Finding          `json:"findings,omitempty"`
+	Load        *Load              `json:"load,omitempty"`
 }
 
 // FilesystemReport is a filesystem and the thresholds of the kubelet on it.
@@ -83,13 +84,6 @@ type GCReport struct {
 	EstimateBasis   string `json:"estimateBasis"`
 }
 
-// SandboxReport is the image of pod sandboxes, which the runtime pulls without the kubelet's credentials.
-type SandboxReport struct {
-	Image   string `json:"image"`
-	Present *bool  `json:"present"`
-	Pinned  *bool  `json:"pinned"` // else garbage collection takes it, from kubelet 1.29
-}
-
 // Ahead is a forecast for one threshold.
 type Ahead struct {
 	Filesystem Role    `json:"filesystem"`
@@ -153,14 +147,14 @@ type Known struct {
 	// RuntimeName and SnapshotBytes, what the runtime says that its unpacked layers use, are for the estimate of what deleting would really free.
 	RuntimeName   string
 	SnapshotBytes int64
-	Sandbox       *SandboxReport
-	Findings      []Finding
+	Sandbox       *Sandbox // nil is not known, as is Load
+	Load          *Load
 }
 
 // NewReport puts together what is known.
 func NewReport(k *Known, now time.Time) *Report {
 	r := &Report{
-		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Findings: k.Findings, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
+		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Load: k.Load, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
 		Settings: SettingsReport{Source: k.Settings.HighPercent.Source.String(), Assumed: k.Settings.Assumed()},
 	}
 	for _, err := range k.Settings.Failed {
@@ -186,9 +180,14 @@ func NewReport(k *Known, now time.Time) *Report {
 		}
 		r.Filesystems = append(r.Filesystems, report)
 	}
+	view := View{Found: &k.Found, Settings: &k.Settings, Standings: standings, Unused: k.Unused, Sandbox: k.Sandbox}
 	if images := k.Found.Of(ImageFS); images != nil && k.Unused != nil {
 		gc := NewGC(images, &k.Settings, k.Unused)
 		gc.Estimate = EstimateFreed(k.RuntimeName, k.Unused.Bytes, k.Unused.TotalBytes(), k.SnapshotBytes)
+		view.GC = &gc
+		if largest := EstimateFreed(k.RuntimeName, k.Unused.LargestUsed, k.Unused.TotalBytes(), k.SnapshotBytes); largest.Known {
+			view.LargestBytes = largest.Bytes
+		}
 		r.GC = gc.report(&k.Settings, k.Unused)
 		if !gc.Off {
 			ahead := Ahead{Filesystem: images.Roles[0], Threshold: AheadGC}
@@ -196,6 +195,7 @@ func NewReport(k *Known, now time.Time) *Report {
 			r.Forecast = append(r.Forecast, ahead)
 		}
 	}
+	r.Findings = view.Findings()
 	slices.SortStableFunc(r.Forecast, func(a, b Ahead) int { return cmp.Compare(a.rank(), b.rank()) })
 	return r
 }

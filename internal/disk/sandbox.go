@@ -14,11 +14,11 @@ import (
 // Sandbox is the image that each pod's sandbox starts from (pause). The runtime pulls it by itself, without the kubelet's credentials; and from
 // kubelet 1.29 only its pin keeps garbage collection off it. What is not known is nil.
 type Sandbox struct {
-	Image   string
-	ID      string // where it is present
-	Present *bool
+	Image   string `json:"image"`
+	ID      string `json:"id,omitempty"` // where it is present
+	Present *bool  `json:"present"`
 	// Pinned is whether the runtime has it pinned. containerd does so since 1.6.22 and 1.7.3.
-	Pinned *bool
+	Pinned *bool `json:"pinned"`
 }
 
 // SandboxImage is the image that the runtime will use: info is of its verbose CRI status. configured is what its configuration file says, for
