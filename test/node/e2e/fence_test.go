@@ -92,7 +92,7 @@ func TestFence(t *testing.T) {
 		nodeErr := never(fmt.Sprintf(`{"metadata":{"labels":{"tried":"%d"}}}`, time.Now().UnixNano()))(ctx) // what changes nothing passes
 		eventErr := createEvent(ctx, client, func(e *corev1.Event) { e.InvolvedObject.Name = otherNode })
 		if nodeErr == nil || eventErr == nil {
-			return fmt.Errorf("a label and an event that are not the agent's were taken: %v, %v", nodeErr, eventErr)
+			return fmt.Errorf("what is not the agent's was taken: label %t, event %t", nodeErr == nil, eventErr == nil)
 		}
 		return nil
 	})
