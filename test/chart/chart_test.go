@@ -78,12 +78,22 @@ func TestValues(t *testing.T) {
 	ds := daemonSet(t, objects)
 	spec, container := ds.Spec.Template.Spec, ds.Spec.Template.Spec.Containers[0]
 	wantArgs := []string{
-		"run", "--listen-address=[::1]:9999", "--runtime-endpoint=unix:///run/other.sock", "--containerd-config=/etc/other.toml",
-		"--heartbeat-interval=10m", "--probe-interval=90s", "--max-probed-registries=7", "--exclude-registry=docker.io", "--proxy-from=environment",
+		"run", "--listen-address=[::1]:9999", "--heartbeat-interval=10m", "--probe-interval=90s", "--max-probed-registries=7", "--exclude-registry=docker.io",
 		"--registry=registry.example.com:5000", "--registry=[2001:db8::1]:5000", "--log-format=json", "--max-failing-series=7",
 	}
 	if !slices.Equal(container.Args, wantArgs) {
 		t.Errorf("arguments %q\nwant      %q", container.Args, wantArgs)
+	}
+	env := make(map[string]string)
+	for _, e := range container.Env {
+		env[e.Name] = e.Value
+	}
+	for name, want := range map[string]string{
+		"CONTAINER_RUNTIME_ENDPOINT": "unix:///run/other.sock", "PULLWATCH_CONTAINERD_CONFIG": "/etc/other.toml", "PULLWATCH_PROXY_FROM": "environment",
+	} {
+		if env[name] != want {
+			t.Errorf("%s is %q, want %q", name, env[name], want)
+		}
 	}
 	job := hookJob(t, objects)
 	const image = "registry.example.com:5000/pullwatch/pullwatch@sha256:" + digits

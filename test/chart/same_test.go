@@ -103,7 +103,8 @@ func tidy(value any, labelled bool) any {
 	return value
 }
 
-// keyOf is by what an entry of a list is told apart, for volumes and mounts, whose order means nothing; the rest keeps its own.
+// keyOf is by what an entry of a list is told apart, for volumes, mounts and environment variables, whose order means nothing here; the rest
+// keeps its own.
 func keyOf(value any) string {
 	o, ok := value.(map[string]any)
 	if !ok {
@@ -112,9 +113,9 @@ func keyOf(value any) string {
 	if path, ok := o["mountPath"].(string); ok {
 		return path
 	}
-	for _, volume := range []string{"hostPath", "emptyDir"} {
-		if o[volume] != nil {
-			return o["name"].(string)
+	for _, kind := range []string{"hostPath", "emptyDir", "valueFrom", "value"} {
+		if name, named := o["name"].(string); named && o[kind] != nil {
+			return name
 		}
 	}
 	return ""

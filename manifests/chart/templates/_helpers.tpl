@@ -1,21 +1,17 @@
-{{- define "pullwatch.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-{{- end }}
-
 {{- /* Cluster-wide objects have it too, so it differs from release to release. */ -}}
 {{- define "pullwatch.fullname" -}}
-{{- $name := include "pullwatch.name" . }}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
-{{- else if contains $name .Release.Name }}
+{{- else if contains "pullwatch" .Release.Name }}
 {{- .Release.Name | trunc 40 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- printf "%s-pullwatch" (.Release.Name | trunc 30 | trimSuffix "-") }}
 {{- end }}
 {{- end }}
 
+{{- /* By the name kubectl-pullwatch finds the pods, whatever the release is called. */ -}}
 {{- define "pullwatch.selector" -}}
-app.kubernetes.io/name: {{ include "pullwatch.name" . }}
+app.kubernetes.io/name: pullwatch
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
@@ -45,12 +41,6 @@ host: {{ trimAll "[]" .Values.listenAddress | quote }}
 {{- define "pullwatch.args" -}}
 - run
 - {{ printf "--listen-address=%s:%v" (.Values.listenAddress | default (ternary "[$(HOST_IP)]" "[$(POD_IP)]" .Values.hostNetwork)) .Values.port | quote }}
-{{- with .Values.runtime.endpoint }}
-- {{ printf "--runtime-endpoint=%s" . | quote }}
-{{- end }}
-{{- with .Values.runtime.containerdConfig }}
-- {{ printf "--containerd-config=%s" . | quote }}
-{{- end }}
 {{- if not .Values.nodeConditions.enabled }}
 - --node-conditions=false
 {{- end }}
@@ -65,9 +55,6 @@ host: {{ trimAll "[]" .Values.listenAddress | quote }}
 {{- end }}
 {{- range .Values.probing.excludeRegistries }}
 - {{ printf "--exclude-registry=%s" . | quote }}
-{{- end }}
-{{- with .Values.probing.proxyFrom }}
-- {{ printf "--proxy-from=%s" . | quote }}
 {{- end }}
 {{- range .Values.registries }}
 - {{ printf "--registry=%s" . | quote }}
