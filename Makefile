@@ -36,21 +36,23 @@ cross: ## vet and build bin/pullwatch-OS-ARCH for every platform, as the Dockerf
 	done
 
 .PHONY: check
-check: fmt vet lint unit ## format, vet, lint, unit tests: run this before a commit
+check: fmt vet lint unit chart ## format, vet, lint, unit tests, the chart: run this before a commit
 
 .PHONY: fmt
 fmt: ## fail where gofmt would change something
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
 
 .PHONY: vet
-vet: ## go vet, both modules
+vet: ## go vet, all modules
 	@$(GO) vet ./...
 	@cd test/node && $(GO) vet ./...
+	@cd test/chart && $(GO) vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, both modules
+lint: $(GOLANGCI) ## golangci-lint, all modules
 	@$(GOLANGCI) run --allow-serial-runners ./...
 	@cd test/node && $(GOLANGCI) run --allow-serial-runners --config ../../.golangci.yml ./...
+	@cd test/chart && $(GOLANGCI) run --allow-serial-runners --config ../../.golangci.yml ./...
 
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION) (about 4 minutes on 2 cores, once)"
@@ -61,8 +63,13 @@ unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
 	@cd test/node && $(GO) test -short . ./asked ./probed
 
+# -count=1: it reads files outside of its module, at which the cache of results does not look.
+.PHONY: chart
+chart: ## lint the Helm chart and hold it to the kustomizations (1 minute to compile, then 3 seconds)
+	@cd test/chart && $(GO) test -count=1 ./...
+
 .PHONY: test
-test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
+test: unit chart ## unit tests, then tests against a real containerd and registry from Debian (needs root)
 	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/... ./cmd/node
 
 .PHONY: e2e
@@ -109,6 +116,7 @@ fleet: build ## measure what 300 agents cost the API server, about 25 minutes; w
 docs: ## write the pages that are made from the code
 	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
 	@cd test/node && $(GO) test ./asked -run TestDocs -update
+	@cd test/chart && $(GO) test . -run TestDocs -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 s
