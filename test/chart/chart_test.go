@@ -23,7 +23,7 @@ listenAddress: "[::1]"
 port: 9999
 nodeConditions: {heartbeatInterval: 10m}
 removeConditions: {hostNetwork: true}
-kubeletConfigz: true
+kubelet: {configz: false, caFile: /var/lib/kubelet/pki/kubelet.crt, configFile: /var/lib/kubelet/config.yaml}
 probing: {interval: 90s, maxRegistries: 7, excludeRegistries: [docker.io], proxyFrom: environment}
 registries: ["registry.example.com:5000", "[2001:db8::1]:5000"]
 logFormat: json
@@ -79,6 +79,7 @@ func TestValues(t *testing.T) {
 	spec, container := ds.Spec.Template.Spec, ds.Spec.Template.Spec.Containers[0]
 	wantArgs := []string{
 		"run", "--listen-address=[::1]:9999", "--heartbeat-interval=10m", "--probe-interval=90s", "--max-probed-registries=7", "--exclude-registry=docker.io",
+		"--kubelet-config=/var/lib/kubelet/config.yaml", "--kubelet-ca-file=/var/lib/kubelet/pki/kubelet.crt",
 		"--registry=registry.example.com:5000", "--registry=[2001:db8::1]:5000", "--log-format=json", "--max-failing-series=7",
 	}
 	if !slices.Equal(container.Args, wantArgs) {
@@ -141,7 +142,9 @@ func TestListen(t *testing.T) {
 		}
 		var env []string
 		for _, e := range container.Env[1:] {
-			env = append(env, e.Name)
+			if e.Name != "PULLWATCH_NODEFS_PATH" {
+				env = append(env, e.Name)
+			}
 		}
 		if strings.Join(env, "") != c.env || container.LivenessProbe.HTTPGet.Host != c.probeHost || container.Ports[0].HostPort != c.hostPort {
 			t.Errorf("%s: environment %v, probes to %q, host port %d", c.values, env, container.LivenessProbe.HTTPGet.Host, container.Ports[0].HostPort)

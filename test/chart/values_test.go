@@ -95,7 +95,7 @@ func TestSchemaKnowsValues(t *testing.T) {
 
 // groups are the values that have none of their own but those below them.
 var groups = []string{
-	"image", "runtime", "nodeConditions", "fence", "removeConditions", "probing", "resourceQuota", "podMonitor", "securityContextConstraints",
+	"image", "runtime", "kubelet", "nodeConditions", "fence", "removeConditions", "probing", "resourceQuota", "podMonitor", "securityContextConstraints",
 }
 
 // TestDocs holds the table of values in README.md to values.yaml; -update writes it.

@@ -56,6 +56,12 @@ host: {{ trimAll "[]" .Values.listenAddress | quote }}
 {{- range .Values.probing.excludeRegistries }}
 - {{ printf "--exclude-registry=%s" . | quote }}
 {{- end }}
+{{- with .Values.kubelet.configFile }}
+- {{ printf "--kubelet-config=%s" . | quote }}
+{{- end }}
+{{- with .Values.kubelet.caFile }}
+- {{ printf "--kubelet-ca-file=%s" . | quote }}
+{{- end }}
 {{- range .Values.registries }}
 - {{ printf "--registry=%s" . | quote }}
 {{- end }}

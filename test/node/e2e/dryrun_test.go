@@ -74,7 +74,10 @@ func TestDryRun(t *testing.T) {
 			name: "Prometheus operator", helm: "--set podMonitor.create=true", component: "prometheus-operator", foreign: []string{"PodMonitor"},
 			warns: onTheHost + onPort + hostPaths(),
 		},
-		{name: "configz", helm: "--set kubeletConfigz=true", component: "nodes-configz", warns: onTheHost + onPort + hostPaths()},
+		{
+			name: "kubelet's files", helm: "--set kubelet.configz=false --set kubelet.caFile=/a/kubelet.crt --set kubelet.configFile=/a/config.yaml",
+			warns: onTheHost + onPort + hostPaths("kubelet-ca", "kubelet-config"),
+		},
 		{name: "GKE", helm: "--set resourceQuota.create=true", warns: onTheHost + onPort + hostPaths()},
 		{name: "digest and secrets", helm: "--set image.digest=sha256:" + strings.Repeat("0a", 32) + " --set imagePullSecrets[0].name=pull", warns: onTheHost + onPort + hostPaths()},
 	} {
@@ -133,7 +136,7 @@ func values(name string) string { return "-f " + chartDir + "/values/" + name + 
 
 // hostPaths is what there is against the volumes that all have and some more.
 func hostPaths(more ...string) string {
-	return fmt.Sprintf(mounts, quoted(append(more, "runtime", "runtime-config", "units", "vendor-units", "certificates")))
+	return fmt.Sprintf(mounts, quoted(append(more, "runtime", "images", "runtime-config", "units", "vendor-units", "certificates")))
 }
 
 func quoted(names []string) string {
