@@ -44,6 +44,7 @@ func TestChart(t *testing.T) {
 	if !t.Failed() {
 		t.Run("plugin", func(t *testing.T) { testPlugin(t, n) })
 	}
+	t.Run("no socket", func(t *testing.T) { testNoSocket(t, n, install.Replace(typed("helm install ")), file) })
 
 	sh(t, n, 0, typed("helm uninstall "))
 	gone := func() error {
@@ -77,6 +78,43 @@ func TestChart(t *testing.T) {
 		return nil
 	})
 	must(t, gone()) // and no agent has written them again
+}
+
+// testNoSocket upgrades to what docs/install.md calls "without the runtime's socket", but for the pods' network, of which this machine has none.
+func testNoSocket(t *testing.T, n *node.Node, install, file string) {
+	ctx := t.Context()
+	upgrade := strings.Replace(install, "helm install", "helm upgrade", 1)
+	sh(t, n, 0, upgrade+" --wait --timeout 2m -f "+file+" "+values("no-socket")+" --set hostNetwork=true,runtime.endpoint=")
+	if _, err := n.CreatePod(ctx, n.Pod("typo", n.Registry().Ref("shop/none:1"))); err != nil {
+		t.Fatal(err)
+	}
+	a := &agent{n: n, address: "127.0.0.1:9767"}
+	eventually(t, time.Minute, "the agent knows of a failing pod", func() error {
+		m, err := a.metrics()
+		if err != nil {
+			return err
+		}
+		if sum, _ := m.Sum("pullwatch_containers_failing", `cause="not_found"`); sum != 1 {
+			return fmt.Errorf("%v containers fail", sum)
+		}
+		return a.runtimeUp(0)()
+	})
+	began := metav1.Now()
+	eventually(t, time.Minute, "its conditions stand", func() error {
+		for _, kind := range health.Types[:2] {
+			if err := is(ctx, n, kind, corev1.ConditionFalse)(); err != nil {
+				return err
+			}
+		}
+		if time.Since(began.Time) < awayHold {
+			return fmt.Errorf("a runtime that is not there would not show yet")
+		}
+		return nil
+	})
+	if pod := podOf(t, n); len(pod.Spec.Volumes) != 2 { // its own and the token
+		t.Errorf("volumes %+v", pod.Spec.Volumes)
+	}
+	must(t, n.DeletePod(ctx, "default", "typo"))
 }
 
 // chartValues are a file of what differs on the test's machine, and nothing else.
