@@ -71,12 +71,14 @@ chart: ## lint the Helm chart and hold it to the kustomizations (1 minute to com
 .PHONY: test
 test: unit chart ## unit tests, then tests against a real containerd and registry from Debian (needs root)
 	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/... ./cmd/node
+	@cd test/node && $(GO) test -count=1 -timeout 10m -short ./monitored
 
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./monitored
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
@@ -86,6 +88,10 @@ asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow
 .PHONY: probed
 probed: ## write docs/probe-faults.md: what the probe and the real containerd say of every fault (needs root; 5 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed -update
+
+.PHONY: monitored
+monitored: build ## real Prometheus and Alertmanager beside the agent: a registry dies, the alert fires and ends; every panel's query (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 20m -v ./monitored
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node
@@ -117,6 +123,7 @@ docs: ## write the pages that are made from the code
 	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
 	@cd test/node && $(GO) test ./asked -run TestDocs -update
 	@cd test/chart && $(GO) test . -run TestDocs -update
+	@cd test/node && $(GO) test ./monitored -run TestPrometheusRules -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 s
