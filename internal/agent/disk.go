@@ -135,7 +135,7 @@ func (a *Agent) kubeletSettings(ctx context.Context) disk.Settings {
 	before := w.settings
 	w.settings = KubeletSettings(ctx, &a.config.Disk, node.KubeletAddress, a.config.NodeName, node.KubeletVersion)
 	if first := w.read.IsZero(); first || before.HighPercent != w.settings.HighPercent {
-		a.log.Info("kubelet's settings of disks", "source", w.settings.HighPercent.Source.String(), "imageGCHighPercent", w.settings.HighPercent.Value, "failed", errors.Join(w.settings.Failed...))
+		a.log.Info("kubelet's settings of disks", "source", w.settings.Read.String(), "imageGCHighPercent", w.settings.HighPercent.Value, "failed", errors.Join(w.settings.Failed...))
 	}
 	w.read, w.address = time.Now(), node.KubeletAddress
 	a.minAge.Store(int64(w.settings.MinimumAge.Value))

@@ -159,7 +159,7 @@ type Known struct {
 func NewReport(k *Known, now time.Time) *Report {
 	r := &Report{
 		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Load: k.Load, Runtime: k.RuntimeName, SnapshotBytes: k.SnapshotBytes, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
-		Settings: SettingsReport{Source: k.Settings.HighPercent.Source.String(), Assumed: k.Settings.Assumed()},
+		Settings: SettingsReport{Source: k.Settings.Read.String(), Assumed: k.Settings.Assumed()},
 	}
 	for _, err := range k.Settings.Failed {
 		r.Settings.Failed = append(r.Settings.Failed, err.Error())
