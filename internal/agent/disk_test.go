@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
@@ -127,4 +128,24 @@ func TestImageVolumeIsInUse(t *testing.T) {
 	w.until("it may not", candidates(0))
 	w.api.DeletePod("shop", "web")
 	w.until("it may again", candidates(1))
+}
+
+// TestKubeletSays: its own words on failed collections stand beside ours; the API server is asked for them once in a while, not in each pass.
+func TestKubeletSays(t *testing.T) {
+	w := newWorld(t)
+	w.api.AddEvent(&corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "gc"}, Reason: "FreeDiskSpaceFailed", Type: "Warning", Count: 3, LastTimestamp: metav1.Now(),
+		InvolvedObject: corev1.ObjectReference{Kind: "Node", Name: node, UID: node},
+		Message:        "Failed to garbage collect required amount of images. Attempted to free 1000 bytes, but only found 20 bytes eligible to free.",
+	})
+	w.run(w.onDisk("imageGCHighThresholdPercent: 1\nimageGCLowThresholdPercent: 0\n"))
+	w.until("its event is told", func() bool { r := w.disk(); return r != nil && r.Kubelet != nil && r.Kubelet.GCFailed != nil })
+	if k := w.disk().Kubelet; k.DiskPressure != "False" || k.Reason != "KubeletHasNoDiskPressure" || k.GCFailed.WantedBytes != 1000 || k.GCFailed.FreedBytes != 20 || k.GCFailed.Count != 3 {
+		t.Errorf("%+v %+v", k, k.GCFailed)
+	}
+	asked := w.runtime.Calls("ImageFsInfo")
+	w.until("more passes", func() bool { return w.runtime.Calls("ImageFsInfo") > asked+5 })
+	if n := w.api.Count("list", "events"); n != 1 {
+		t.Errorf("the API server was asked for events %d times", n)
+	}
 }
