@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
@@ -40,7 +41,8 @@ func TestPod(t *testing.T) {
 	image := buildImage(t, n)
 	sockets := shareSockets(t, n)
 	apply := readmeLine(t, n, "kubectl apply -k ")
-	sh(t, n, 0, strings.Replace(apply, "manifests/base", overlay(t, n, image, sockets), 1))
+	installed := overlay(t, n, image, sockets)
+	sh(t, n, 0, strings.Replace(apply, "manifests/base", installed, 1))
 	var pod *corev1.Pod
 	a := &agent{n: n, address: "127.0.0.1:9767"}
 	eventually(t, time.Minute, "the kubelet finds the pod ready, by its own probes", func() error {
@@ -112,6 +114,19 @@ func TestPod(t *testing.T) {
 		return nil
 	})
 	rightsUsed(t, n)
+
+	sh(t, n, 0, "../../../bin/"+readmeLine(t, n, "pullwatch remove-conditions "))
+	for _, kind := range health.Types {
+		if left, err := condition(ctx, n, string(kind)); err != nil || left != nil {
+			t.Errorf("%s is left: %+v (%v)", kind, left, err)
+		}
+	}
+	sh(t, n, 0, strings.Replace(pageLine(t, n, installPage, "kubectl delete -k "), "manifests/base", installed, 1))
+	for _, kind := range []string{"namespaces", "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+		if all := sh(t, n, 0, "kubectl get -o name "+kind); strings.Contains(all, "pullwatch") {
+			t.Errorf("%s: something is left", kind)
+		}
+	}
 }
 
 // shareSockets makes the directory of the runtime's socket a shared mount, and returns it. With systemd every mount is one, which the
