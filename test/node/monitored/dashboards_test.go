@@ -101,7 +101,7 @@ func TestDashboards(t *testing.T) {
 					}
 				}
 				for _, metric := range metricsIn(target.Expr) {
-					if !strings.Contains(metric, ":") && counted.MatchString(metric) && !strings.Contains(target.Expr, "[$__rate_interval]") {
+					if !strings.Contains(metric, ":") && counted.MatchString(metric) && !strings.Contains(target.Expr, "$__rate_interval") {
 						problem("panel %q shows the counter %s without rate", p.Title, metric)
 					}
 				}
