@@ -110,10 +110,13 @@ func TestPanels(t *testing.T) {
 
 	now := float64(time.Now().Add(time.Hour).UnixMilli())
 	since := func(pod, cause, registry string) want {
-		return between(float64(begun.Truncate(time.Second).UnixMilli()), now, "pod", pod, "namespace", "default", "cause", cause, "registry", registry, "node", n.NodeName)
+		return between(float64(begun.Truncate(time.Second).UnixMilli()), now,
+			"pod", pod, "namespace", "default", "cause", cause, "registry", registry, "node", n.NodeName)
 	}
 	waiting := []want{since("typo-in-tag", "not_found", good), since("never", "not_present", good), since("behind-expired", "tls", expired)}
-	byCause := []want{is(1, "cause", "not_found", "scope", "workload"), is(1, "cause", "not_present", "scope", "workload"), is(1, "cause", "tls", "scope", "network")}
+	byCause := []want{
+		is(1, "cause", "not_found", "scope", "workload"), is(1, "cause", "not_present", "scope", "workload"), is(1, "cause", "tls", "scope", "network"),
+	}
 	nodesBy := []want{is(1, "cause", "not_found"), is(1, "cause", "not_present"), is(1, "cause", "tls")}
 	down := []string{speaksHTTP, expired, tokendown}
 	each := func(registries []string, value want) (all []want) {
@@ -131,13 +134,17 @@ func TestPanels(t *testing.T) {
 	}
 	ended := float64(certificateEnd(t, filepath.Join(n.Dir, "faults", "expired.crt")).UnixMilli())
 	phases := []want{
-		between(0, 5, "registry", good, "phase", "http"), between(1e-6, 5, "registry", expired, "phase", "tls"), between(1e-6, 5, "registry", tokendown, "phase", "token"),
+		between(0, 5, "registry", good, "phase", "http"),
+		between(1e-6, 5, "registry", expired, "phase", "tls"),
+		between(1e-6, 5, "registry", tokendown, "phase", "token"),
 	}
 	eventually(t, 2*time.Minute, "the panels show registries that are broken and pods that wait", func() error {
 		if err := p.answers(ctx, false, map[string][]want{
 			"fleet: Time to reach it, by phase":         phases,
 			"node: Time to reach it, by phase":          phases,
-			"node: Failed attempts, by cause":           {between(1, 1000, "cause", "not_found", "registry", good), between(1, 1000, "cause", "tls", "registry", expired)},
+			"node: Failed attempts, by cause":           {
+				between(1, 1000, "cause", "not_found", "registry", good), between(1, 1000, "cause", "tls", "registry", expired),
+			},
 			"node: CRI calls, the slowest of a hundred": {between(1e-6, 10, "method", "Status"), between(1e-6, 30, "method", "ListImages")},
 			"node: Conditions":                          {is(0, "type", "RegistryUnreachable"), is(0, "type", "ImagePullFailing")},
 			"node: Node":                                {is(1, "container_runtime", "containerd", "kubelet_version", "v1.34.4", "node", n.NodeName)},
