@@ -140,9 +140,9 @@ func TestPanels(t *testing.T) {
 	}
 	eventually(t, 2*time.Minute, "the panels show registries that are broken and pods that wait", func() error {
 		if err := p.answers(ctx, false, map[string][]want{
-			"fleet: Time to reach it, by phase":         phases,
-			"node: Time to reach it, by phase":          phases,
-			"node: Failed attempts, by cause":           {
+			"fleet: Time to reach it, by phase": phases,
+			"node: Time to reach it, by phase":  phases,
+			"node: Failed attempts, by cause": {
 				between(1, 1000, "cause", "not_found", "registry", good), between(1, 1000, "cause", "tls", "registry", expired),
 			},
 			"node: CRI calls, the slowest of a hundred": {between(1e-6, 10, "method", "Status"), between(1e-6, 30, "method", "ListImages")},
