@@ -182,7 +182,8 @@ func TestChain(t *testing.T) {
 
 	eventually(t, time.Minute, "both nodes reach both registries", func() error {
 		for _, r := range []string{registry, private} {
-			all, err := w.instant(ctx, fmt.Sprintf(`registry:pullwatch_registry_nodes:count{registry=%q} == 2 and registry:pullwatch_registry_down_nodes:count == 0`, r))
+			all, err := w.instant(ctx, fmt.Sprintf(
+				`registry:pullwatch_registry_nodes:count{registry=%q} == 2 and registry:pullwatch_registry_down_nodes:count == 0`, r))
 			if err != nil || len(all) != 1 {
 				return fmt.Errorf("%s: %v, %w", r, all, err)
 			}
@@ -232,6 +233,9 @@ func TestChain(t *testing.T) {
 		must(t, n.Kill(node.PartContainerd))
 		for _, name := range fleetNodes {
 			eventually(t, time.Minute, "the alert of "+name+" fires and is told", w.fires(ctx, alert("PullwatchRuntimeDown", "node", name)))
+		}
+		if alerts, err := w.firing(ctx); err != nil || len(alerts) != len(fleetNodes) {
+			t.Errorf("one trouble is one alert of each node: %v, %v", alerts, err)
 		}
 		must(t, n.Restart(ctx, node.PartContainerd))
 		for _, name := range fleetNodes {

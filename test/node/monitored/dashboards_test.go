@@ -49,7 +49,9 @@ func TestDashboards(t *testing.T) {
 		for _, l := range d.Links {
 			links = append(links, l.URL)
 		}
-		if v := d.Templating.List; len(v) < 3 || v[0].Type != "datasource" || v[0].Query != "prometheus" || v[1].Name != "cluster" || !v[1].IncludeAll || v[1].AllValue != ".*" {
+		v := d.Templating.List
+		if len(v) < 3 || v[0].Type != "datasource" || v[0].Query != "prometheus" ||
+			v[1].Name != "cluster" || !v[1].IncludeAll || v[1].AllValue != ".*" {
 			problem("the first variables are not a data source and a cluster that may be all or none: %+v", v)
 		}
 		for _, v := range d.Templating.List[1:] {
@@ -101,7 +103,7 @@ func TestDashboards(t *testing.T) {
 					}
 				}
 				for _, metric := range metricsIn(target.Expr) {
-					if !strings.Contains(metric, ":") && counted.MatchString(metric) && !strings.Contains(target.Expr, "[$__rate_interval]") {
+					if !strings.Contains(metric, ":") && counted.MatchString(metric) && !strings.Contains(target.Expr, "$__rate_interval") {
 						problem("panel %q shows the counter %s without rate", p.Title, metric)
 					}
 				}

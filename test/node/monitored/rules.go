@@ -81,7 +81,9 @@ metadata:
     app.kubernetes.io/name: pullwatch
 spec:
 `, name)
-	for line := range strings.Lines(rules[strings.Index(rules, "groups:"):]) {
+	_, groups, _ := strings.Cut(rules, "\ngroups:\n") // after the comment at its head
+	b.WriteString("  groups:\n")
+	for line := range strings.Lines(groups) {
 		if strings.TrimSpace(line) != "" {
 			b.WriteString("  ")
 		}

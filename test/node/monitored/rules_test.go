@@ -190,7 +190,8 @@ func TestRulesNameWhatExists(t *testing.T) {
 			t.Errorf("%s%s: there is no %s", r.Record, r.Alert, strings.Join(unknown, ", "))
 		}
 	}
-	if unknown := unknownIn(`pullwatch_nosuch{a="b"} + pullwatch_registry_up{cause="dns"} + pullwatch_containers_failing{cause="dsn"}`, metrics, recorded); len(unknown) != 3 {
+	const wrong = `pullwatch_nosuch{a="b"} + pullwatch_registry_up{cause="dns"} + pullwatch_containers_failing{cause="dsn"}`
+	if unknown := unknownIn(wrong, metrics, recorded); len(unknown) != 3 {
 		t.Errorf("of three that do not exist were found: %q", unknown)
 	}
 }

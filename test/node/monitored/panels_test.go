@@ -1,0 +1,271 @@
+package monitored
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullwatch/pullwatch/test/node"
+)
+
+// unset begins the names of metrics that docs/metrics.md has and no agent sets yet. TestPanels fails when one is there.
+const unset = "pullwatch_registry_rate_limit_"
+
+// want is a series that a panel's query has to return: labels among its own, and a value.
+type want struct {
+	labels      map[string]string
+	least, most float64
+}
+
+// is wants one value exactly.
+func is(value float64, labels ...string) want { return between(value, value, labels...) }
+
+func between(least, most float64, labels ...string) want {
+	w := want{map[string]string{}, least, most}
+	for i := 0; i < len(labels); i += 2 {
+		w.labels[labels[i]] = labels[i+1]
+	}
+	return w
+}
+
+// panels asks Prometheus for the queries of dashboards.
+type panels struct {
+	w       *watch
+	queries map[string]string // by name, with variables replaced
+	asked   map[string]bool
+}
+
+// answers wants of each query the series that are named and, where all is set, no other.
+func (p *panels) answers(ctx context.Context, all bool, wants map[string][]want) error {
+	var errs []error
+	for name, series := range wants {
+		expr, ok := p.queries[name]
+		if !ok {
+			return fmt.Errorf("there is no panel %q", name)
+		}
+		p.asked[name] = true
+		samples, err := p.w.instant(ctx, expr)
+		if err != nil {
+			return err
+		}
+		if all && len(samples) != len(series) {
+			errs = append(errs, fmt.Errorf("%s: %d series, want %d: %v", name, len(samples), len(series), samples))
+		}
+		for _, w := range series {
+			found := slices.IndexFunc(samples, func(s sample) bool { return within(w.labels, s.labels) })
+			if found < 0 {
+				errs = append(errs, fmt.Errorf("%s: no series with %v in %v", name, w.labels, samples))
+			} else if value := samples[found].value; value < w.least || value > w.most || math.IsNaN(value) {
+				errs = append(errs, fmt.Errorf("%s: %v is %v, want %v to %v", name, w.labels, value, w.least, w.most))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// TestPanels asks for every query of every panel on a real node while faults are known, and wants the value of these faults. Whoever adds a
+// panel adds what it has to show.
+func TestPanels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs processes: make monitored")
+	}
+	ctx := t.Context()
+	n := startNode(t, node.Options{})
+	w := newWatch(n)
+	must(t, n.MakeExamples(ctx))
+	good, speaksHTTP, mirrored, expired, tokendown := n.RegistryAddr(), n.Addr("plain"), n.Addr("mirrored"), n.Addr("expired"), n.Addr("tokendown")
+	deadURL, mirroredURL := "http://"+n.Addr("refused")+"/v2", "http://"+mirrored+"/v2"
+	must(t, n.WriteHosts(mirrored, "http://"+mirrored, fmt.Sprintf("skip-verify = true\n[host.%q]\n", "http://"+n.Addr("refused"))))
+	agent := func() error {
+		return n.Spawn("agent", []string{
+			agentProgram(t), "run", "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(), "-r", n.CRISocket(), "--listen-address", w.at(9767),
+			"--socket", filepath.Join(n.Dir, "pullwatch.sock"), "--proxy-from=none", "--probe-interval=10s",
+		})
+	}
+	begun := time.Now()
+	must(t, w.start(ctx, map[string]string{n.NodeName: w.at(9767)}))
+	must(t, agent())
+	p := preparePanels(t, n, w)
+	eventually(t, time.Minute, "Prometheus has the agent's series before anything fails", func() error {
+		return p.answers(ctx, true, map[string][]want{"node: Streams of the API server": {is(1, "resource", "pods"), is(1, "resource", "nodes")}})
+	})
+
+	never, err := node.FindBreakage("never")
+	must(t, err)
+	typo, err := node.FindBreakage("typo-in-tag")
+	must(t, err)
+	must(t, n.Break(ctx, never))
+	must(t, n.Break(ctx, typo))
+	_, err = n.CreatePod(ctx, n.Pod("behind-expired", expired+"/shop/web:1.27"))
+	must(t, err)
+
+	now := float64(time.Now().Add(time.Hour).UnixMilli())
+	since := func(pod, cause, registry string) want {
+		return between(float64(begun.Truncate(time.Second).UnixMilli()), now,
+			"pod", pod, "namespace", "default", "cause", cause, "registry", registry, "node", n.NodeName)
+	}
+	waiting := []want{since("typo-in-tag", "not_found", good), since("never", "not_present", good), since("behind-expired", "tls", expired)}
+	byCause := []want{
+		is(1, "cause", "not_found", "scope", "workload"), is(1, "cause", "not_present", "scope", "workload"), is(1, "cause", "tls", "scope", "network"),
+	}
+	nodesBy := []want{is(1, "cause", "not_found"), is(1, "cause", "not_present"), is(1, "cause", "tls")}
+	down := []string{speaksHTTP, expired, tokendown}
+	each := func(registries []string, value want) (all []want) {
+		for _, r := range registries {
+			all = append(all, between(value.least, value.most, "registry", r))
+		}
+		return all
+	}
+	used := each([]string{good, speaksHTTP, mirrored, expired, tokendown}, is(1))
+	reached := append(each(down, is(0)), is(1, "registry", good), is(1, "registry", mirrored))
+	unreached := append(each(down, is(1)), is(0, "registry", good), is(0, "registry", mirrored))
+	failedProbes := []want{
+		between(1, 1000, "registry", speaksHTTP, "cause", "tls"), between(1, 1000, "registry", expired, "cause", "tls"),
+		between(1, 1000, "registry", tokendown, "cause", "connection"),
+	}
+	ended := float64(certificateEnd(t, filepath.Join(n.Dir, "faults", "expired.crt")).UnixMilli())
+	phases := []want{
+		between(0, 5, "registry", good, "phase", "http"),
+		between(1e-6, 5, "registry", expired, "phase", "tls"),
+		between(1e-6, 5, "registry", tokendown, "phase", "token"),
+	}
+	eventually(t, 2*time.Minute, "the panels show registries that are broken and pods that wait", func() error {
+		if err := p.answers(ctx, false, map[string][]want{
+			"fleet: Time to reach it, by phase": phases,
+			"node: Time to reach it, by phase":  phases,
+			"node: Failed attempts, by cause": {
+				between(1, 1000, "cause", "not_found", "registry", good), between(1, 1000, "cause", "tls", "registry", expired),
+			},
+			"node: CRI calls, the slowest of a hundred": {between(1e-6, 10, "method", "Status"), between(1e-6, 30, "method", "ListImages")},
+			"node: Conditions":                          {is(0, "type", "RegistryUnreachable"), is(0, "type", "ImagePullFailing")},
+			"node: Node":                                {is(1, "container_runtime", "containerd", "kubelet_version", "v1.34.4", "node", n.NodeName)},
+			"node: Findings in the configuration":       {is(1, "registry", mirrored)},
+		}); err != nil {
+			return err
+		}
+		return p.answers(ctx, true, map[string][]want{
+			"fleet: Nodes watched":                  {is(1)},
+			"fleet: Nodes with failing pulls":       {is(1)},
+			"fleet: Containers that wait":           {is(3)},
+			"fleet: Registries not reached by all":  {is(3)},
+			"fleet: Alerts":                         {is(4)}, // three registries that this node cannot reach, and the certificate that has ended
+			"fleet: Containers that wait, by cause": byCause,
+			"fleet: Nodes, by cause":                nodesBy,
+			"fleet: New failures, by cause":         nodesBy,
+			"fleet: Who waits, why, since when":     waiting,
+			"fleet: Registries A":                   used,
+			"fleet: Registries B":                   unreached,
+			"fleet: Registries C":                   unreached,
+			"fleet: Nodes that cannot reach it":     each(down, is(1)),
+			"fleet: Failed probes, by cause":        failedProbes,
+			"fleet: Which nodes cannot reach which registry, and when they last did": each(down, is(0)), // never
+			"fleet: Certificates":                  {between(ended, ended+999, "registry", expired)},
+			"fleet: Dead mirrors":                  {is(1, "registry", mirrored, "url", deadURL)},
+			"fleet: Agents, by version":            {is(1)},
+			"node: Containers that wait":           {is(3)},
+			"node: Who waits, why, since when":     waiting,
+			"node: Containers that wait, by cause": byCause,
+			"node: Reached":                        reached,
+			"node: Endpoints": {
+				is(0, "registry", mirrored, "url", deadURL), is(1, "registry", mirrored, "url", mirroredURL),
+				// The harness names these as their own mirror.
+				is(0, "registry", speaksHTTP, "url", "https://"+speaksHTTP+"/v2"), is(0, "registry", expired, "url", "https://"+expired+"/v2"),
+			},
+			"node: Failed probes, by cause": failedProbes,
+			"node: Who serves":              {is(1, "registry", mirrored, "url", mirroredURL)},
+			"node: Last reached": append(each(down, is(0)),
+				between(float64(begun.UnixMilli()), now, "registry", good), between(float64(begun.UnixMilli()), now, "registry", mirrored)),
+			"node: Certificates": {between(ended, ended+999, "registry", expired)},
+			"node: Images":       {is(float64(countImages(ctx, t, n)))},
+		})
+	})
+
+	must(t, n.Kill(node.PartContainerd))
+	eventually(t, 2*time.Minute, "the panels show a runtime that is dead", func() error {
+		if err := p.answers(ctx, false, map[string][]want{
+			"node: Conditions":               {is(1, "type", "ContainerRuntimeUnavailable"), is(0, "type", "RegistryUnreachable")},
+			"node: Writes to the API server": {between(1, 1000, "write", "condition", "result", "ok"), is(0, "write", "condition", "result", "error")},
+			"node: CRI calls that failed":    {between(1, 1000, "method", "Status", "code", "Unavailable")},
+		}); err != nil {
+			return err
+		}
+		return p.answers(ctx, true, map[string][]want{
+			"node: Container runtime A": {is(0)},
+			"node: Container runtime B": {is(0)},
+			// That it is dead is what the first can tell; the second cannot tell anything.
+			"node: Time since each check succeeded": {between(0, 30, "check", "runtime"), between(30, 600, "check", "images")},
+		})
+	})
+	must(t, n.Kill("agent"))
+	must(t, agent())
+	eventually(t, time.Minute, "the panels show checks that never succeeded", func() error {
+		return p.answers(ctx, true, map[string][]want{"fleet: Checks without success for 10 minutes": {is(1, "check", "runtime"), is(1, "check", "images")}})
+	})
+	must(t, n.Kill(node.PartAPIServer))
+	eventually(t, time.Minute, "the panels show streams that are lost", func() error {
+		return p.answers(ctx, true, map[string][]want{"node: Streams of the API server": {is(0, "resource", "pods"), is(0, "resource", "nodes")}})
+	})
+
+	for name, expr := range p.queries {
+		if !p.asked[name] && !strings.Contains(expr, unset) {
+			t.Errorf("%s: no fault is known to show in it: %s", name, expr)
+		}
+	}
+	if samples, err := w.instant(ctx, `{__name__=~"`+unset+`.*"}`); err != nil || len(samples) > 0 {
+		t.Errorf("the agent sets %v (%v): want something of the panels that show it", samples, err)
+	}
+}
+
+// preparePanels replaces the variables as Grafana does: all of everything, but for the node. What reads a metric that is still to come is left
+// out, and said.
+func preparePanels(t *testing.T, n *node.Node, w *watch) *panels {
+	t.Helper()
+	metrics, err := knownMetrics()
+	must(t, err)
+	boards, err := readDashboards()
+	must(t, err)
+	p := &panels{w: w, queries: make(map[string]string), asked: make(map[string]bool)}
+	variables := strings.NewReplacer("$cluster", ".*", "$registry", ".*", "$node", n.NodeName, "$__rate_interval", "10m")
+	for file, board := range boards {
+		for _, q := range board.queries(file) {
+			if q.comes(metrics) {
+				t.Logf("to come: %s", q.name)
+				continue
+			}
+			expr := variables.Replace(q.expr)
+			if p.queries[q.name] != "" || strings.Contains(expr, "$") {
+				t.Errorf("%s is there twice, or has a variable left: %s", q.name, expr)
+			}
+			p.queries[q.name] = expr
+		}
+	}
+	return p
+}
+
+func certificateEnd(t *testing.T, file string) time.Time {
+	t.Helper()
+	block, _ := pem.Decode([]byte(read(t, file)))
+	if block == nil {
+		t.Fatalf("%s is no certificate", file)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	must(t, err)
+	return certificate.NotAfter
+}
+
+// countImages asks the runtime.
+func countImages(ctx context.Context, t *testing.T, n *node.Node) int {
+	t.Helper()
+	out, err := exec.CommandContext(ctx, agentProgram(t), "images", "-q", "-r", n.CRISocket()).Output()
+	must(t, err)
+	return len(strings.Fields(string(out)))
+}
