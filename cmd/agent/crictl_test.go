@@ -58,33 +58,6 @@ func TestStateWord(t *testing.T) {
 	}
 }
 
-// TestImageOfContainer holds by what each runtime's containers name their image.
-func TestImageOfContainer(t *testing.T) {
-	const id, digest, tag = "sha256:aa11", "r.example/a@sha256:bb22", "r.example/a:1"
-	mine := &runtimeapi.Image{Id: id, RepoDigests: []string{digest}, RepoTags: []string{tag}}
-	index := indexImages([]*runtimeapi.Image{{Id: "sha256:cc33", RepoDigests: []string{"r.example/b@sha256:dd44"}}, mine})
-	for _, test := range []struct {
-		name             string
-		id, ref, asNamed string
-		want             *runtimeapi.Image
-	}{
-		{"containerd before 2.3", "", id, id, mine},
-		{"containerd since", id, id, id, mine},
-		{"CRI-O since 1.30", "aa11", digest, tag, mine},
-		{"CRI-O before, by digest", "", digest, tag, mine},
-		{"CRI-O before, by ID", "", "aa11", tag, mine},
-		{"only a name", "", "", tag, mine},
-		{"the ID counts, whatever the reference", "sha256:ee55", digest, tag, nil},
-		{"an image that is gone", "", "r.example/a@sha256:ff66", tag, nil},
-		{"nothing", "", "", "", nil},
-	} {
-		c := &runtimeapi.Container{ImageId: test.id, ImageRef: test.ref, Image: &runtimeapi.ImageSpec{Image: test.asNamed}}
-		if got := index.of(c); got != test.want {
-			t.Errorf("%s: %v, want %v", test.name, got, test.want)
-		}
-	}
-}
-
 func TestUsers(t *testing.T) {
 	container := func(namespace, pod string) *runtimeapi.Container {
 		return &runtimeapi.Container{ImageRef: "sha256:aa", Labels: map[string]string{labelPodNamespace: namespace, labelPodName: pod}}
@@ -108,8 +81,8 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestPlatforms: one image that the runtime cannot tell of costs only its own cell.
-func TestPlatforms(t *testing.T) {
+// TestImageConfigs: one image that the runtime cannot tell of costs only its own cell.
+func TestImageConfigs(t *testing.T) {
 	r := critest.Start(t, critest.Containerd2)
 	r.SetImages(critest.Image{ID: "a1", OS: "linux", Architecture: "arm", Variant: "v7"}, critest.Image{ID: "b2", OS: "linux", Architecture: "amd64"}, critest.Image{ID: "c3"})
 	client, err := cri.Dial(cri.Config{Runtime: r.Endpoint()})
@@ -117,7 +90,11 @@ func TestPlatforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	got, err := platforms(t.Context(), client, []*runtimeapi.Image{{Id: "sha256:a1"}, {Id: ""}, {Id: "sha256:b2"}, {Id: "sha256:c3"}, {Id: "sha256:gone"}})
+	configs, err := imageConfigs(t.Context(), client, []*runtimeapi.Image{{Id: "sha256:a1"}, {Id: ""}, {Id: "sha256:b2"}, {Id: "sha256:c3"}, {Id: "sha256:gone"}})
+	var got []string
+	for _, c := range configs {
+		got = append(got, c.Platform())
+	}
 	if want := []string{"linux/arm/v7", "", "linux/amd64", "", ""}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

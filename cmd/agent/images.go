@@ -129,14 +129,14 @@ func named(image *runtimeapi.Image, name string) bool {
 // imageTable is what the table of images shows beside the images themselves.
 type imageTable struct {
 	digests, pinned bool
-	platforms       []string            // of each image
+	configs         []cri.ImageConfig   // of each image
 	users           map[string][]string // of each image's ID
 }
 
 // ask fills in what the list of images does not tell. What cannot be seen costs its own cells and a note.
 func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) {
 	var err error
-	if t.platforms, err = platforms(ctx, client, images); err != nil {
+	if t.configs, err = imageConfigs(ctx, client, images); err != nil {
 		p.note("Not known: the platform of some images: %v", err)
 	}
 	containers, err := client.ListContainers(ctx)
@@ -156,7 +156,7 @@ func (t *imageTable) rows(o *output, images []*runtimeapi.Image) [][]string {
 		}
 		for _, name := range imageNames(image) {
 			rows = append(rows, t.columns(name[0], name[1], o.shown(digest), o.shown(image.GetId()), size(image.GetSize()),
-				strconv.FormatBool(image.GetPinned()), t.platforms[i], usedBy(image, t.users[image.GetId()])))
+				strconv.FormatBool(image.GetPinned()), t.configs[i].Platform(), usedBy(image, t.users[image.GetId()])))
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })

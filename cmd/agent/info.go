@@ -48,7 +48,11 @@ type runtimeInfo struct {
 	Version    string          `json:"version,omitempty"`
 	Conditions map[string]bool `json:"conditions,omitempty"`
 	Images     *int            `json:"images,omitempty"`
-	Error      string          `json:"error,omitempty"`
+	// Missing and Moved are images in use here that their registry does not have, or has another one of under the same tag, as far as the agent was told
+	// without credentials.
+	Missing []string `json:"missing,omitempty"`
+	Moved   []string `json:"moved,omitempty"`
+	Error   string   `json:"error,omitempty"`
 }
 
 type nodeInfo struct {
@@ -111,6 +115,14 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 		if !snapshot.Failures.At.IsZero() {
 			count := len(snapshot.Failures.Value)
 			answer.Agent.Failures = &count
+		}
+		for _, image := range snapshot.ImageProbes.Value {
+			switch image.Standing {
+			case agent.Missing:
+				answer.Runtime.Missing = append(answer.Runtime.Missing, image.Image.Image)
+			case agent.Moved:
+				answer.Runtime.Moved = append(answer.Runtime.Moved, image.Image.Image)
+			}
 		}
 		answer.Node.Name = snapshot.NodeName
 	}
@@ -228,6 +240,12 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		}
 		if r.Images != nil {
 			line("images", "%d", *r.Images)
+		}
+		for _, image := range r.Missing {
+			line("", "in use here, and its registry has it no more: %s", image)
+		}
+		for _, image := range r.Moved {
+			line("", "in use here, and its tag names another image at its registry: %s", image)
 		}
 	}
 	if a.Runtime.Error != "" {

@@ -135,7 +135,7 @@ func (d *imageDetails) table(w io.Writer) error {
 	}
 	texts = append(texts, "Size: "+size(d.image.GetSize()))
 	if len(d.info) > 0 {
-		texts = append(texts, "Platform: "+platform(d.info))
+		texts = append(texts, "Platform: "+cri.ReadImageConfig(d.info).Platform())
 	}
 	for _, key := range sortedKeys(d.info) {
 		texts = append(texts, "Info: "+key+": "+d.info[key])

@@ -27,9 +27,9 @@ func (p *program) printProbe(o *output, a *probeAnswer) error {
 		}
 		said.registry(r)
 	}
-	for _, i := range a.Images {
+	for i := range a.Images {
 		said.line("")
-		said.image(i)
+		said.image(&a.Images[i])
 	}
 	if !a.Proxy.Known {
 		said.line("")
@@ -80,8 +80,21 @@ func (l *labels) registry(r *probe.Registry) {
 	}
 }
 
+// presence is how much of an image the node has, in a few words.
+func (a *imageAnswer) presence() string {
+	switch p := a.PresentBytes; {
+	case p == nil:
+		return ""
+	case *p == 0:
+		return ", of which this node has none"
+	default:
+		return fmt.Sprintf(", of which this node has %s", size(uint64(*p)))
+	}
+}
+
 // image writes what a registry told of one image.
-func (l *labels) image(i *probe.Image) {
+func (l *labels) image(a *imageAnswer) {
+	i := a.Image
 	switch {
 	case i.OK == nil:
 		l.line("%s: not known whether this node can pull it", i.Image)
@@ -106,7 +119,7 @@ func (l *labels) image(i *probe.Image) {
 		told("platforms", "%s; %s", strings.Join(i.Platforms, ", "), takes)
 	}
 	if i.DownloadBytes > 0 {
-		told("download", "%s in %d layers", size(uint64(i.DownloadBytes)), i.Layers)
+		told("download", "%s in %d layers%s", size(uint64(i.DownloadBytes)), len(i.Layers), a.presence())
 	}
 	if b := i.Blob; b != nil {
 		switch {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	"github.com/spf13/cobra"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
@@ -26,7 +28,14 @@ type probeAnswer struct {
 	Schema     string            `json:"schema"`
 	Proxy      proxyAnswer       `json:"proxy"`
 	Registries []*probe.Registry `json:"registries"`
-	Images     []*probe.Image    `json:"images,omitempty"`
+	Images     []imageAnswer     `json:"images,omitempty"`
+}
+
+// imageAnswer is what a registry told of an image, and what this node has of it.
+type imageAnswer struct {
+	*probe.Image
+	// PresentBytes is how much of its layers is on the node and not fetched again, compressed; absent where that is not known.
+	PresentBytes *int64 `json:"presentBytes,omitempty"`
 }
 
 // proxyAnswer is what is known of the runtime's proxy.
@@ -108,11 +117,7 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	names, images = distinct(names), distinct(images)
 	answer := &probeAnswer{
 		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source},
-		Registries: make([]*probe.Registry, len(names)), Images: make([]*probe.Image, len(images)),
-	}
-	match := probe.MatchContainerd(probe.OwnPlatform())
-	if _, crio := config.(*registries.CRIO); crio {
-		match = probe.MatchCRIO(probe.OwnPlatform())
+		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
 	prober := probe.Prober{Proxying: proxying, UserAgent: "pullwatch/" + version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
@@ -130,12 +135,43 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	for i, image := range images {
 		all.Go(func() {
 			slots <- struct{}{}
-			answer.Images[i] = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, match)
+			answer.Images[i].Image = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, agent.RuntimeMatch(config))
 			<-slots
 		})
 	}
 	all.Wait()
+	if len(images) > 0 {
+		p.presence(ctx, answer.Images)
+	}
 	return answer, ctx.Err()
+}
+
+// presence tells how much of each image the node has, where its runtime answers.
+func (p *program) presence(ctx context.Context, images []imageAnswer) {
+	client, _, err := p.settings.runtime()
+	if err != nil {
+		return // which was said before
+	}
+	defer func() { _ = client.Close() }()
+	present, err := client.ListImages(ctx)
+	if err != nil {
+		return
+	}
+	configs, err := imageConfigs(ctx, client, present)
+	if err != nil {
+		p.note("Not known: the layers of some images on this node: %v", err)
+	}
+	chains := make(map[digest.Digest]bool)
+	for _, c := range configs {
+		for _, chain := range identity.ChainIDs(c.DiffIDs) {
+			chains[chain] = true
+		}
+	}
+	for i := range images {
+		if bytes, known := images[i].Image.PresentBytes(func(chain digest.Digest) bool { return chains[chain] }); known && len(images[i].Layers) > 0 {
+			images[i].PresentBytes = &bytes
+		}
+	}
 }
 
 // distinct names each once, in the order of the alphabet.
@@ -216,7 +252,7 @@ func (a *probeAnswer) outcome() error {
 	for _, i := range a.Images {
 		switch {
 		case i.OK == nil:
-			unknown = append(unknown, i.Image)
+			unknown = append(unknown, i.Image.Image)
 		case !*i.OK:
 			return errNotFine
 		}

@@ -49,13 +49,13 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				namespace, _ := podOf(c.GetLabels())
 				return listedAs{c.GetMetadata().GetName(), namespace, stateWord(c.GetState(), containerStates)}
 			})
-			var images imageIndex
+			var images cri.ImageIndex
 			if resolve && l.format == "table" {
 				list, err := client.ListImages(cmd.Context())
 				if err != nil {
 					return err
 				}
-				images = indexImages(list)
+				images = cri.IndexImages(list)
 			}
 			return p.printContainers(&l, containers, images)
 		},
@@ -70,24 +70,24 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 
 // containersOf lists the containers in a pod sandbox and of an image, where these are named.
 func containersOf(ctx context.Context, client *cri.Client, pod, image string) (some []*runtimeapi.Container, err error) {
-	var only imageIndex
+	var only cri.ImageIndex
 	if image != "" {
 		found, _, err := client.ImageStatus(ctx, image, false)
 		if found == nil {
 			return nil, err
 		}
-		only = indexImages([]*runtimeapi.Image{found})
+		only = cri.IndexImages([]*runtimeapi.Image{found})
 	}
 	all, err := client.ListContainers(ctx)
 	for _, c := range all {
-		if strings.HasPrefix(c.GetPodSandboxId(), pod) && (image == "" || only.of(c) != nil) {
+		if strings.HasPrefix(c.GetPodSandboxId(), pod) && (image == "" || only.Of(c) != nil) {
 			some = append(some, c)
 		}
 	}
 	return some, err
 }
 
-func (p *program) printContainers(l *listing, containers []*runtimeapi.Container, images imageIndex) error {
+func (p *program) printContainers(l *listing, containers []*runtimeapi.Container, images cri.ImageIndex) error {
 	now := time.Now()
 	ids := make([]string, 0, len(containers))
 	rows := [][]string{{"CONTAINER", "IMAGE", "CREATED", "STATE", "NAME", "ATTEMPT", "POD ID", "POD", "NAMESPACE"}}
@@ -97,7 +97,7 @@ func (p *program) printContainers(l *listing, containers []*runtimeapi.Container
 		if strings.HasPrefix(image, "sha256:") {
 			image = l.shown(image)
 		}
-		if tags := images.of(c).GetRepoTags(); len(tags) > 0 {
+		if tags := images.Of(c).GetRepoTags(); len(tags) > 0 {
 			image = tags[0]
 		}
 		namespace, pod := podOf(c.GetLabels())

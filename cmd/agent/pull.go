@@ -98,7 +98,7 @@ func (p *program) pull(
 	switch {
 	case err == nil:
 		a.Pulled = true
-		a.BeforeOnNode = indexImages(before)[bareID(a.ImageRef)] != nil
+		a.BeforeOnNode = cri.IndexImages(before).Get(a.ImageRef) != nil
 		if found, _, err := client.ImageStatus(ctx, a.ImageRef, false); err == nil {
 			a.SizeBytes = found.GetSize()
 		}

@@ -37,6 +37,8 @@ type runFlags struct {
 	reaching                  reaching
 	probeInterval             time.Duration
 	maxProbed                 int
+	imageInterval             time.Duration
+	rateLimitImages           []string
 	excluded                  []string
 	standalone                bool
 	logFormat                 string
@@ -72,6 +74,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.probeInterval, "probe-interval", 5*time.Minute, "time between two probes of a registry, at least 10s; 0 probes none")
 	flags.IntVar(&f.maxProbed, "max-probed-registries", 50, "most registries that are probed; those this node has pulled from come first")
 	flags.StringArrayVar(&f.excluded, "exclude-registry", nil, "registry that is never probed (repeatable)")
+	flags.DurationVar(&f.imageInterval, "image-probe-interval", time.Hour, "time between two questions to a registry about an image that is in use here, each in turn, at least 10s; 0 asks for none")
+	flags.StringArrayVar(&f.rateLimitImages, "rate-limit-image", nil, "image asked for by HEAD with each probe of its registry, to read what is left of the rate limit, such as docker.io/ratelimitpreview/test (repeatable)")
 	flags.BoolVar(&f.standalone, "standalone", false, "the same as --no-kube")
 	f.reaching.flags(flags)
 	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
@@ -96,6 +100,15 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		return &usageError{fmt.Sprintf("--probe-interval %s or --max-probed-registries %d makes no sense", f.probeInterval, f.maxProbed),
 			"Every node of the cluster asks every registry so often: give an interval of " + leastProbeInterval.String() + " or more, or 0 for none."}
 	}
+	if f.imageInterval != 0 && f.imageInterval < leastProbeInterval {
+		return &usageError{fmt.Sprintf("--image-probe-interval %s is below %s", f.imageInterval, leastProbeInterval),
+			"Every node of the cluster asks every registry so often: give an hour, or 0 for none."}
+	}
+	for _, image := range f.rateLimitImages {
+		if pulls.Registry(image) == "" {
+			return &usageError{fmt.Sprintf("--rate-limit-image %q is no image", image), "Give one as pods name it: docker.io/ratelimitpreview/test."}
+		}
+	}
 	p.settings.noKube = p.settings.noKube || f.standalone
 	for _, registry := range slices.Concat(f.registries, f.excluded) {
 		if pulls.Registry(registry+"/a:b") != registry {
@@ -107,7 +120,8 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	config := agent.Config{
 		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
 		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, Probing: agent.Probing{
-			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
+			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, RateLimitImages: f.rateLimitImages,
+			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
 		},
 		MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,

@@ -53,6 +53,8 @@ type Probing struct {
 	Interval         time.Duration // between two probes of a registry; 0 probes none
 	Most             int           // registries in all
 	Exclude          []string
+	ImageInterval    time.Duration                            // between two questions to a registry about an image in use; 0 asks for no image
+	RateLimitImages  []string                                 // asked for by HEAD with each probe of their registries, for what is left of the rate limit
 	Proxy            func(units []string) registries.Proxying // how the runtime, as one of these systemd units, reaches the network
 	ContainerdConfig string                                   // its file, where it is not at its usual place
 }
@@ -65,6 +67,7 @@ type Agent struct {
 	runtime    *runtimeSource
 	tracker    *pulls.Tracker
 	registries *registryWatch
+	images     imageWatch
 	checks     []*check
 	pods       *kube.Stream // nil without an API server, as is node
 	node       *kube.Stream
@@ -78,6 +81,8 @@ type Agent struct {
 		node       atomic.Pointer[Part[kube.Node]]
 		failures   atomic.Pointer[Part[[]pulls.Failure]]
 		registries atomic.Pointer[Part[[]RegistryState]]
+
+		imageProbes atomic.Pointer[Part[[]ImageState]]
 	}
 	publishing  sync.Mutex
 	digests     map[string]bool // of the images when they were last listed; of the check of images alone
@@ -116,6 +121,7 @@ func New(c Config) *Agent {
 	a.snapshot.runtime.Store(&Part[Runtime]{})
 	a.snapshot.images.Store(&Part[Images]{})
 	a.snapshot.registries.Store(&Part[[]RegistryState]{Skipped: c.Probing.Interval == 0})
+	a.snapshot.imageProbes.Store(&Part[[]ImageState]{Skipped: c.Probing.Interval == 0 || c.Probing.ImageInterval == 0})
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
 	if c.Kube != nil {
@@ -164,6 +170,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.config.Probing.Interval > 0 {
 		group.Go(func() error { a.watchRegistries(ctx); return nil })
+		if a.config.Probing.ImageInterval > 0 {
+			group.Go(func() error { a.watchImages(ctx); return nil })
+		}
 	}
 	group.Go(func() error { a.keepSmall(ctx); return nil })
 	a.log.Info("started", "version", a.config.Version, "node", a.config.NodeName, "kube", a.config.Kube != nil)
@@ -328,7 +337,7 @@ func (a *Agent) Snapshot() Snapshot {
 	return Snapshot{
 		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
 		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
-		Node: *a.snapshot.node.Load(), Failures: a.followed(), Registries: *a.snapshot.registries.Load(),
+		Node: *a.snapshot.node.Load(), Failures: a.followed(), Registries: *a.snapshot.registries.Load(), ImageProbes: *a.snapshot.imageProbes.Load(),
 	}
 }
 

@@ -31,6 +31,8 @@ type RegistryState struct {
 	Established bool      `json:"established"`
 	LastSuccess time.Time `json:"lastSuccess,omitzero"` // of a probe, in this agent's life
 	LastPull    time.Time `json:"lastPull,omitzero"`    // an image of it appeared on the node
+	// RateLimit is what it last said of its limit, with an answer about an image.
+	RateLimit *probe.RateLimit `json:"rateLimit,omitempty"`
 }
 
 // registryWatch asks registries and keeps what they said.
@@ -48,12 +50,14 @@ type registryWatch struct {
 	read     time.Time
 	states   map[string]*RegistryState
 	pulled   map[string]time.Time
+	limits   map[string]*probe.RateLimit
 }
 
 func newRegistryWatch(p Probing, runtime *runtimeSource, agent string) *registryWatch {
 	return &registryWatch{
 		Probing: p, runtime: runtime, agent: agent, hurried: make(chan string, 100),
 		states: make(map[string]*RegistryState), pulled: make(map[string]time.Time),
+		limits: make(map[string]*probe.RateLimit),
 	}
 }
 
@@ -81,6 +85,16 @@ func (w *registryWatch) sawPull(name string, at time.Time) {
 	if state != nil && (state.OK == nil || !*state.OK) {
 		w.hurry(name)
 	}
+}
+
+// sawLimit notes what a registry said of its rate limit. One that says nothing has none, or not for what was asked.
+func (w *registryWatch) sawLimit(name string, limit *probe.RateLimit) {
+	if limit == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limits[name] = limit
 }
 
 // configuration is the runtime's, read anew once a minute.
@@ -224,6 +238,11 @@ func (a *Agent) askRegistry(ctx context.Context, name string, established bool) 
 	}
 	prober := probe.Prober{Proxying: proxying, UserAgent: w.agent}
 	state := &RegistryState{Registry: prober.Registry(ctx, config.Lookup(name), reach), Established: established}
+	for _, image := range w.RateLimitImages {
+		if pulls.Registry(image) == name && state.Serving != "" {
+			w.sawLimit(name, prober.Resolve(ctx, image, config.Lookup(image), reach).RateLimit)
+		}
+	}
 	if ctx.Err() != nil {
 		return nil // a stop says nothing of the registry
 	}
@@ -289,10 +308,12 @@ func (a *Agent) publishRegistries() {
 		if !names[name] {
 			delete(w.states, name)
 			delete(w.pulled, name)
+			delete(w.limits, name)
 			continue
 		}
 		one := *state
 		one.LastPull = w.pulled[name]
+		one.RateLimit = w.limits[name]
 		all = append(all, one)
 	}
 	w.mu.Unlock()
@@ -337,6 +358,9 @@ func (s *RegistryState) metric() metrics.RegistryProbe {
 	if s.OK != nil && !*s.OK && s.pulledSince() {
 		yes := true
 		m.OK = &yes
+	}
+	if l := s.RateLimit; l != nil {
+		m.RateLimit = &metrics.RateLimit{Limit: l.Limit, Remaining: l.Remaining, Window: time.Duration(l.WindowSeconds * float64(time.Second)), Source: l.Source}
 	}
 	for _, e := range s.Endpoints {
 		m.Endpoints = append(m.Endpoints, metrics.EndpointProbe{URL: e.URL, OK: e.OK})

@@ -2,13 +2,11 @@ package agent
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
 )
@@ -115,55 +113,6 @@ func (a *Agent) publishRuntime(now Runtime, err error) {
 		a.log.Info("container runtime", "endpoint", now.Endpoint, "name", now.Name, "version", now.Version, "up", now.Up, "ready", now.Ready, "reason", now.Reason)
 	}
 	a.publishFacts()
-}
-
-// checkImages lists the images, from which the established registries are known.
-func (a *Agent) checkImages(ctx context.Context) error {
-	client, _, err := a.runtime.get()
-	if err == nil {
-		var images []string
-		var count int
-		count, images, err = a.listRegistries(ctx, client)
-		if err == nil {
-			a.snapshot.images.Store(&Part[Images]{Value: Images{Count: count, Registries: images}, At: time.Now()})
-			a.metrics.SetEstablished(a.established())
-			a.publishFacts()
-			return nil
-		}
-	}
-	before := *a.snapshot.images.Load()
-	before.Error = err.Error()
-	a.snapshot.images.Store(&before)
-	return err
-}
-
-// listRegistries counts the images and names the registries they came from. A digest that was not there before is a pull that worked.
-func (a *Agent) listRegistries(ctx context.Context, client *cri.Client) (count int, registries []string, err error) {
-	images, err := client.ListImages(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
-	seen, digests := make(map[string]bool), make(map[string]bool)
-	for _, image := range images {
-		// A digest is recorded by a pull; a tag alone may have been imported under any name.
-		for _, name := range image.GetRepoDigests() {
-			registry := pulls.Registry(name)
-			if registry == "" {
-				continue
-			}
-			digests[name] = true
-			if a.digests != nil && !a.digests[name] {
-				a.registries.sawPull(registry, time.Now())
-			}
-			if !seen[registry] {
-				seen[registry] = true
-				registries = append(registries, registry)
-			}
-		}
-	}
-	a.digests = digests
-	slices.Sort(registries)
-	return len(images), registries, nil
 }
 
 func (a *Agent) observeCall(method string, code codes.Code, took time.Duration) {

@@ -109,7 +109,7 @@ func (s *schedule) done(name string, failed bool, after time.Duration, now time.
 		// The second question comes anywhere within the interval: from then on a fleet is spread all over it.
 		e.next = now.Add(rand.N(s.interval))
 	default:
-		e.next = now.Add(s.interval*9/10 + rand.N(s.interval/10))
+		e.next = now.Add(s.interval*19/20 + rand.N(s.interval/20))
 	}
 	e.retry = min(retryFirstProbe, s.interval)
 	return began

@@ -22,6 +22,8 @@ type Snapshot struct {
 	Node       Part[kube.Node]       `json:"node"`
 	Failures   Part[[]pulls.Failure] `json:"failures"`
 	Registries Part[[]RegistryState] `json:"registries"`
+	// ImageProbes are what registries told of images that this node uses or cannot pull.
+	ImageProbes Part[[]ImageState] `json:"imageProbes"`
 }
 
 // Part is what one observer knows, since when, and what kept it from knowing more.

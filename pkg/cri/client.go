@@ -131,8 +131,8 @@ func (c *Client) ListImages(ctx context.Context) ([]*runtimeapi.Image, error) {
 }
 
 // ImageStatus looks up one image by reference or id. An image that is not
-// there is a nil image and no error. With verbose, info is what [Platform]
-// reads.
+// there is a nil image and no error. With verbose, info is what
+// [ReadImageConfig] reads.
 func (c *Client) ImageStatus(ctx context.Context, image string, verbose bool) (_ *runtimeapi.Image, info map[string]string, _ error) {
 	r, err := call(ctx, c, question{c.imageLink, "ImageStatus", "read image status", c.timeout, nil},
 		func(ctx context.Context) (*runtimeapi.ImageStatusResponse, error) {

@@ -7,6 +7,7 @@ package metrics
 
 import (
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -62,16 +63,19 @@ type Metrics struct {
 
 	failures, attempts    *prometheus.CounterVec
 	probes, probeFailures *prometheus.CounterVec
-	calls                 *prometheus.CounterVec
-	callDuration          *prometheus.HistogramVec
-	checkDuration         *prometheus.GaugeVec
-	checkSuccess          *prometheus.GaugeVec
-	checkLast             *prometheus.GaugeVec
-	streamUp              *prometheus.GaugeVec
-	eventLookups          *prometheus.CounterVec
-	badInput              *prometheus.CounterVec
-	conditions            *prometheus.GaugeVec
-	writes                *prometheus.CounterVec
+
+	imageProbes, imageProbeFailures *prometheus.CounterVec
+
+	calls         *prometheus.CounterVec
+	callDuration  *prometheus.HistogramVec
+	checkDuration *prometheus.GaugeVec
+	checkSuccess  *prometheus.GaugeVec
+	checkLast     *prometheus.GaugeVec
+	streamUp      *prometheus.GaugeVec
+	eventLookups  *prometheus.CounterVec
+	badInput      *prometheus.CounterVec
+	conditions    *prometheus.GaugeVec
+	writes        *prometheus.CounterVec
 
 	state state
 }
@@ -96,6 +100,9 @@ func New(o Options) *Metrics {
 		"Failed attempts to pull an image that were seen on this node, retries included, by the cause that the error named.", "cause", "registry")
 	m.probes = counter("pullwatch_registry_probes_total", "Probes of a registry that could tell whether it can be reached.", "registry")
 	m.probeFailures = counter("pullwatch_registry_probe_failures_total", "Probes that did not reach a registry, by the cause.", "cause", "registry")
+	m.imageProbes = counter("pullwatch_image_probes_total", "Questions to a registry about an image that could be told the outcome of.", "registry")
+	m.imageProbeFailures = counter("pullwatch_image_probe_failures_total",
+		"Questions to a registry about an image that did not find it there for this node without credentials, by the cause.", "cause", "registry")
 	m.calls = counter("pullwatch_cri_calls_total", "CRI calls of this agent by method and gRPC code.", "method", "code")
 	m.callDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pullwatch_cri_call_duration_seconds", Help: "Duration of CRI calls of this agent, failed ones included.",
@@ -129,10 +136,16 @@ func New(o Options) *Metrics {
 	build := gauge("pullwatch_build_info", "Version of this agent; the value is always 1.", "version", "revision", "goversion")
 	build.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
 
-	m.registry.MustRegister(m.failures, m.attempts, m.probes, m.probeFailures, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast,
+	m.registry.MustRegister(m.failures, m.attempts, m.probes, m.probeFailures, m.imageProbes, m.imageProbeFailures, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast,
 		m.streamUp, m.eventLookups, m.badInput, m.conditions, m.writes, m.registries.dropped, build, &m.state,
-		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		goCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// goCollector tells of the Go runtime what a leak shows in. All that it could tell is a fifth of the series that a healthy node may have.
+func goCollector() prometheus.Collector {
+	return collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled(),
+		collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/memory/classes/(heap/objects|total):bytes$`)}))
 }
 
 // Handler serves the metrics, as OpenMetrics where that is asked for.
@@ -182,7 +195,7 @@ func (m *Metrics) expire() { m.drop(m.registries.expire()) }
 
 func (m *Metrics) drop(registries []string) {
 	for _, name := range registries {
-		for _, counted := range [...]*prometheus.CounterVec{m.failures, m.attempts, m.probes, m.probeFailures} {
+		for _, counted := range [...]*prometheus.CounterVec{m.failures, m.attempts, m.probes, m.probeFailures, m.imageProbes, m.imageProbeFailures} {
 			counted.DeletePartialMatch(prometheus.Labels{"registry": name})
 		}
 	}

@@ -60,6 +60,9 @@ func fill(m *Metrics) {
 	m.CountRegistryProbe("docker.io", cause.None)
 	m.CountRegistryProbe("ghcr.io", cause.TLS)
 	m.SetRegistryProbes([]RegistryProbe{mirrored, unreached, {Registry: "registry.k8s.io"}})
+	m.CountImageProbe("docker.io", cause.None)
+	m.CountImageProbe("docker.io", cause.NotFound)
+	m.SetImagesMissing(map[string]int{"docker.io": 1, "registry.k8s.io": 0})
 }
 
 // scrape gets the page as a Prometheus that accepts this does.
@@ -341,6 +344,8 @@ func TestSeriesOfHealthyNode(t *testing.T) {
 		m.CountRegistryProbe(p.Registry, cause.None)
 	}
 	m.SetRegistryProbes(probes)
+	m.CountImageProbe("docker.io", cause.None)
+	m.SetImagesMissing(map[string]int{"docker.io": 0, "registry.k8s.io": 0})
 	all := samples(t, m)
 	own := len(having(all, "pullwatch_"))
 	t.Logf("%d series on a healthy node: %d of Pullwatch, %d of the Go runtime and the process", len(all), own, len(all)-own)

@@ -58,11 +58,13 @@ var (
 		"Requests that a registry allows this node in one window of its rate limit.", "registry", "source")
 	rateRemainingDesc = desc("pullwatch_registry_rate_limit_remaining_requests",
 		"Requests that a registry's rate limit leaves this node, as of the last probe.", "registry", "source")
+	missingDesc = desc("pullwatch_registry_images_missing",
+		"Images in use on this node that their registry does not have, as far as it tells without credentials.", "registry")
 	rateWindowDesc = desc("pullwatch_registry_rate_limit_window_seconds", "Length of the window of a registry's rate limit.", "registry", "source")
 )
 
 var probeDescs = []*prometheus.Desc{registryUpDesc, probePhaseDesc, probeSuccessDesc, certificateDesc, endpointUpDesc, servingDesc, findingsDesc,
-	rateLimitDesc, rateRemainingDesc, rateWindowDesc}
+	rateLimitDesc, rateRemainingDesc, rateWindowDesc, missingDesc}
 
 // SetRegistryProbes tells what the last probes of all registries found. A registry without a label value of its own has none of these
 // series: several that take turns under one name would say nothing.
@@ -93,6 +95,29 @@ func (m *Metrics) CountRegistryProbe(registry string, failed cause.Cause) {
 	if failed != cause.None {
 		m.probeFailures.WithLabelValues(failed.String(), registry).Inc()
 	}
+}
+
+// CountImageProbe counts a question about an image; the cause is None where it is there for this node.
+func (m *Metrics) CountImageProbe(registry string, failed cause.Cause) {
+	m.expire()
+	registry = m.registries.count(registry)
+	m.imageProbes.WithLabelValues(registry).Inc()
+	if failed != cause.None {
+		m.imageProbeFailures.WithLabelValues(failed.String(), registry).Inc()
+	}
+}
+
+// SetImagesMissing tells of each registry how many images in use on this node it does not have.
+func (m *Metrics) SetImagesMissing(missing map[string]int) {
+	var series []prometheus.Metric
+	seen := make(map[string]bool, len(missing))
+	for name, n := range missing {
+		if registry, own := m.registries.label(name); own && !seen[registry] {
+			seen[registry] = true
+			series = append(series, prometheus.MustNewConstMetric(missingDesc, prometheus.GaugeValue, float64(n), registry))
+		}
+	}
+	m.state.set(func(s *values) { s.missing = series })
 }
 
 // series renders a probe, so that a scrape has nothing left to do.

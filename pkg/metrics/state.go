@@ -42,7 +42,8 @@ type values struct {
 	node    Node
 	runtime *Runtime
 	failing []Failing
-	probes  []prometheus.Metric // as rendered
+	probes  []prometheus.Metric // as rendered, as are those below
+	missing []prometheus.Metric
 }
 
 type failingKey struct {
@@ -110,7 +111,9 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(sinceDesc, timestamp(f.Since), f.Namespace, f.Pod, f.Container, f.Kind, f.Image, f.Registry, f.Cause.String())
 	}
 	gauge(unseenDesc, float64(len(now.failing)-len(shown)))
-	for _, probe := range now.probes {
-		ch <- probe
+	for _, rendered := range [...][]prometheus.Metric{now.probes, now.missing} {
+		for _, series := range rendered {
+			ch <- series
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 
 	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/registries"
@@ -21,6 +22,9 @@ import (
 
 // mostManifest bounds a manifest, an index or a configuration, in bytes. Registries take no larger one (OCI distribution, 4 MiB).
 const mostManifest = 4 << 20
+
+// mostLayers bounds the layers of an image that are told. Overlay filesystems stack no more than 127 (docker), 500 is the kernel's own bound.
+const mostLayers = 500
 
 // The media types of manifests, in the order in which containerd asks for them.
 const (
@@ -52,12 +56,20 @@ type Image struct {
 	Platform  string   `json:"platform,omitempty"`  // that this node's runtime would take
 	// ConfigDigest is the image's ID on a node with containerd or CRI-O.
 	ConfigDigest  string     `json:"configDigest,omitempty"`
-	Layers        int        `json:"layers,omitempty"`
+	Layers        []Layer    `json:"layers,omitempty"`
 	DownloadBytes int64      `json:"downloadBytes,omitempty"` // configuration and layers, compressed
 	Blob          *Blob      `json:"blob,omitempty"`
 	RateLimit     *RateLimit `json:"rateLimit,omitempty"`
 	RetryAfter    float64    `json:"retryAfterSeconds,omitempty"`
 	Warnings      []string   `json:"warnings,omitempty"`
+}
+
+// Layer is one layer of an image.
+type Layer struct {
+	Digest    string `json:"digest"`
+	SizeBytes int64  `json:"sizeBytes"` // compressed
+	// DiffID is the digest of what it unpacks to, by which a node knows that it has it. It is empty where the image's configuration was not had.
+	DiffID string `json:"diffID,omitempty"`
 }
 
 // Blob is one layer, asked for through its redirects to the host that serves it: that is often another one than the registry.
@@ -98,9 +110,20 @@ type manifest struct {
 	Layers        []descriptor `json:"layers"`
 }
 
+// Resolve asks by HEAD what a tag names, or whether a digest is there, and no more: Docker Hub counts a GET of a manifest as a pull.
+func (p *Prober) Resolve(ctx context.Context, image string, answer *registries.Answer, reach Reach) *Image {
+	return p.image(ctx, image, answer, reach, func(ctx context.Context, i *Image, s *session, ask string) { i.resolve(ctx, s, ask) })
+}
+
 // Image asks for an image at the endpoints of its registry, in their order, as far as the first layer's first byte. match picks of the
 // platforms that an index offers the one that this node's runtime takes; it gives -1 for none.
 func (p *Prober) Image(ctx context.Context, image string, answer *registries.Answer, reach Reach, match func(offered []string) int) *Image {
+	return p.image(ctx, image, answer, reach, func(ctx context.Context, i *Image, s *session, ask string) { i.ask(ctx, s, ask, match) })
+}
+
+func (p *Prober) image(
+	ctx context.Context, image string, answer *registries.Answer, reach Reach, asking func(ctx context.Context, i *Image, s *session, ask string),
+) *Image {
 	ctx, cancel := context.WithTimeout(ctx, 3*Timeout)
 	defer cancel()
 	start := time.Now()
@@ -131,7 +154,7 @@ func (p *Prober) Image(ctx context.Context, image string, answer *registries.Ans
 			s.reach = Anywhere
 		}
 		i.Cause, i.Error, i.OK = cause.None, "", nil
-		i.ask(ctx, s, ask, match)
+		asking(ctx, i, s, ask)
 		s.strike()
 		if i.Cause == cause.None {
 			i.Endpoint = e.Name()
@@ -158,16 +181,15 @@ func (p *Prober) Image(ctx context.Context, image string, answer *registries.Ans
 
 func (i *Image) fail(why cause.Cause, err error) { i.Cause, i.Error = why, text(err) }
 
-// ask goes the way of a pull at one endpoint.
-func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]string) int) {
-	// 1. HEAD, as the runtime resolves a tag. Some registries know no HEAD, or give no digest with it.
+// resolve finds the digest, by HEAD as the runtime does. Some registries know no HEAD, or give no digest with it.
+func (i *Image) resolve(ctx context.Context, s *session, ask string) (ok bool) {
 	v := s.do(ctx, http.MethodHead, "manifests/"+ask, acceptManifests)
 	i.RateLimit = rateLimit(v.header)
 	if v.err == nil && (v.status == http.StatusMethodNotAllowed || v.status == http.StatusOK && v.header.Get("Docker-Content-Digest") == "") {
 		v = s.do(ctx, http.MethodGet, "manifests/"+ask, acceptManifests)
 	}
 	if !i.good(v, ask) {
-		return
+		return false
 	}
 	i.Digest, i.MediaType = bounded(v.header.Get("Docker-Content-Digest"), 100), bounded(v.header.Get("Content-Type"), 200)
 	switch _, err := digest.Parse(ask); {
@@ -175,6 +197,15 @@ func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]st
 		i.Digest = ask
 	case i.Digest == "": // then it is worked out, as containerd does it
 		i.Digest = digest.FromBytes(v.body).String()
+	}
+	return true
+}
+
+// ask goes the way of a pull at one endpoint.
+func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]string) int) {
+	// 1. What the tag names.
+	if !i.resolve(ctx, s, ask) {
+		return
 	}
 
 	// 2. The manifest itself, by its digest; of an index the one for this node.
@@ -208,16 +239,15 @@ func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]st
 	if !i.sound(m.Config.Digest) || len(m.Layers) > 0 && !i.sound(m.Layers[0].Digest) {
 		return
 	}
-	i.ConfigDigest, i.Layers, i.DownloadBytes = bounded(m.Config.Digest, 100), len(m.Layers), m.Config.Size
-	for _, layer := range m.Layers {
+	i.ConfigDigest, i.DownloadBytes = bounded(m.Config.Digest, 100), m.Config.Size
+	for _, layer := range m.Layers[:min(len(m.Layers), mostLayers)] {
+		i.Layers = append(i.Layers, Layer{Digest: bounded(layer.Digest, 100), SizeBytes: layer.Size})
 		i.DownloadBytes += layer.Size
 	}
-	// 3. A single manifest does not say for what it is built: its configuration does.
-	if !i.Index {
-		i.platformOf(ctx, s, m.Config, match)
-		if i.Cause != cause.None {
-			return
-		}
+	// 3. What it unpacks to, and, of a single manifest, for what it is built: its configuration says so.
+	i.configuration(ctx, s, m.Config, match)
+	if i.Cause != cause.None {
+		return
 	}
 	// 4. One blob, to the host that serves it.
 	if len(m.Layers) > 0 {
@@ -254,14 +284,30 @@ func (i *Image) sound(text string) bool {
 	return true
 }
 
-// platformOf reads the configuration of an image that is not an index. A runtime pulls one of another platform without a word.
-func (i *Image) platformOf(ctx context.Context, s *session, config descriptor, match func([]string) int) {
+// configuration reads an image's. A runtime pulls an image that is no index and built for another platform without a word.
+func (i *Image) configuration(ctx context.Context, s *session, config descriptor, match func([]string) int) {
 	v := s.do(ctx, http.MethodGet, "blobs/"+config.Digest, "*/*")
 	if !i.good(v, config.Digest) {
 		return
 	}
-	var c struct{ Architecture, OS, Variant string }
-	if json.Unmarshal(v.body, &c) != nil || c.Architecture == "" {
+	var c struct {
+		Architecture, OS, Variant string
+		RootFS                    struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if json.Unmarshal(v.body, &c) != nil {
+		return
+	}
+	if diffs := c.RootFS.DiffIDs; len(diffs) == len(i.Layers) {
+		for n := range i.Layers {
+			if _, err := digest.Parse(diffs[n]); err != nil {
+				break // what stands on it is not known either
+			}
+			i.Layers[n].DiffID = diffs[n]
+		}
+	}
+	if i.Index || c.Architecture == "" {
 		return
 	}
 	i.Platform = bounded(strings.TrimSuffix(c.OS+"/"+c.Architecture+"/"+c.Variant, "/"), 60)
@@ -269,6 +315,25 @@ func (i *Image) platformOf(ctx context.Context, s *session, config descriptor, m
 	if match(i.Platforms) < 0 {
 		i.Warnings = append(i.Warnings, "it is built for "+i.Platform+" alone: the runtime pulls it all the same, and it fails when it starts (exec format error)")
 	}
+}
+
+// PresentBytes is how much of the image's layers a node has, compressed, by the chain IDs of what it has unpacked (OCI image spec, config.md): a
+// runtime fetches a layer only where that layer, on those below it, is not there. It is not known where the configuration was not had.
+func (i *Image) PresentBytes(has func(chainID digest.Digest) bool) (bytes int64, known bool) {
+	diffs := make([]digest.Digest, len(i.Layers))
+	for n, layer := range i.Layers {
+		if layer.DiffID == "" {
+			return 0, false
+		}
+		diffs[n] = digest.Digest(layer.DiffID)
+	}
+	for n, chain := range identity.ChainIDs(diffs) {
+		if !has(chain) {
+			break
+		}
+		bytes += i.Layers[n].SizeBytes
+	}
+	return bytes, true
 }
 
 // blob asks for one by HEAD through its redirects.

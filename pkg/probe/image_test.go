@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	"github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullwatch/pullwatch/pkg/cause"
@@ -96,8 +98,9 @@ func (h *hub) put(tag string, v any) (d descriptor) {
 // image stores an image for a platform.
 func (h *hub) image(tag, platform string) descriptor {
 	p := platforms.MustParse(platform)
-	config, _ := json.Marshal(map[string]string{"architecture": p.Architecture, "os": p.OS, "variant": p.Variant})
 	layer := []byte("layer of " + platform)
+	config, _ := json.Marshal(map[string]any{"architecture": p.Architecture, "os": p.OS, "variant": p.Variant,
+		"rootfs": map[string]any{"diff_ids": []digest.Digest{digest.FromBytes(layer)}}})
 	m := manifest{SchemaVersion: 2, Config: descriptor{Digest: digest.FromBytes(config).String(), Size: int64(len(config))}, Layers: []descriptor{{Digest: digest.FromBytes(layer).String(), Size: 1000}}}
 	h.paths["blobs/"+m.Config.Digest], h.paths["blobs/"+m.Layers[0].Digest] = config, layer
 	d := h.put(tag, m)
@@ -129,7 +132,7 @@ func TestImage(t *testing.T) {
 	index := h.put("1.27", manifest{SchemaVersion: 2, Manifests: []descriptor{h.image("", "linux/arm64"), h.image("", "linux/amd64"), {Digest: "sha256:x"}}})
 	i := h.ask(t, ca, ":1.27", nil)
 	text, _ := json.MarshalIndent(i, "", " ")
-	if i.OK == nil || !*i.OK || i.Digest != index.Digest || !i.Index || fmt.Sprint(i.Platforms) != "[linux/arm64 linux/amd64]" || i.Platform != "linux/amd64" || i.Layers != 1 || i.DownloadBytes < 1000 {
+	if i.OK == nil || !*i.OK || i.Digest != index.Digest || !i.Index || fmt.Sprint(i.Platforms) != "[linux/arm64 linux/amd64]" || i.Platform != "linux/amd64" || len(i.Layers) != 1 || i.DownloadBytes < 1000 {
 		t.Errorf("%s", text)
 	}
 	if i.Blob == nil || i.Blob.Status != http.StatusOK || "https://"+i.Blob.Host != h.store.URL || i.Blob.Error != "" {
@@ -138,13 +141,57 @@ func TestImage(t *testing.T) {
 	if r := i.RateLimit; r == nil || r.Limit != 100 || r.Remaining != 76 || r.WindowSeconds != 21600 {
 		t.Errorf("%s", text)
 	}
-	// HEAD of the tag without a token and with one, the token, the index, the manifest, the blob and where it is.
-	if i.Requests != 7 || len(h.asked) != 7 {
+	// HEAD of the tag without a token and with one, the token, the index, the manifest, the configuration and the blob and where each is.
+	if i.Requests != 9 || len(h.asked) != 9 {
 		t.Errorf("%d requests, seen were %q", i.Requests, h.asked)
 	}
 	// By digest it is the same.
 	if i := h.ask(t, ca, "@"+index.Digest, nil); i.OK == nil || !*i.OK || i.Digest != index.Digest {
 		t.Errorf("%+v", i)
+	}
+}
+
+// TestResolve: what a tag names is asked without anything that a registry would count as a pull.
+func TestResolve(t *testing.T) {
+	ca := newAuthority(t)
+	h := newHub(t, ca)
+	want := h.image("1.27", "linux/amd64")
+	resolve := func(ref string) *Image {
+		return (&Prober{Proxying: direct}).Resolve(t.Context(), "hub.test/team/app"+ref, &registries.Answer{Endpoints: []registries.Endpoint{*endpointOf(t, h.URL, ca.pool)}}, Anywhere)
+	}
+	i := resolve(":1.27")
+	if i.OK == nil || !*i.OK || i.Digest != want.Digest || i.RateLimit == nil || i.RateLimit.Remaining != 76 || len(i.Layers) != 0 {
+		t.Errorf("%+v", i)
+	}
+	if got := strings.Join(h.asked, ", "); got != "HEAD /v2/team/app/manifests/1.27, GET /token, HEAD /v2/team/app/manifests/1.27" {
+		t.Errorf("asked were %s", got)
+	}
+	if i := resolve(":1.28"); i.OK == nil || *i.OK || i.Cause != cause.NotFound {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestPresentBytes(t *testing.T) {
+	base, middle, top := digest.FromString("base"), digest.FromString("middle"), digest.FromString("top")
+	i := &Image{Layers: []Layer{{SizeBytes: 100, DiffID: base.String()}, {SizeBytes: 20, DiffID: middle.String()}, {SizeBytes: 3, DiffID: top.String()}}}
+	chains := identity.ChainIDs([]digest.Digest{base, middle, top})
+	for name, test := range map[string]struct {
+		node []digest.Digest // what it has
+		want int64
+	}{
+		"nothing":                    {nil, 0},
+		"the base":                   {chains[:1], 100},
+		"all":                        {chains, 123},
+		"the middle on another base": {[]digest.Digest{middle}, 0},
+		"the base and the top":       {[]digest.Digest{chains[0], chains[2]}, 100},
+	} {
+		if got, known := i.PresentBytes(func(chain digest.Digest) bool { return slices.Contains(test.node, chain) }); got != test.want || !known {
+			t.Errorf("%s: %d, %v, want %d", name, got, known, test.want)
+		}
+	}
+	i.Layers[1].DiffID = ""
+	if _, known := i.PresentBytes(func(digest.Digest) bool { return true }); known {
+		t.Error("a layer of which nothing is known counts")
 	}
 }
 

@@ -28,8 +28,11 @@ var certificateDirs = []string{"/etc/containers/certs.d", "/etc/docker/certs.d"}
 // crioDialTimeout is that of CRI-O's image library (docker/docker_client.go).
 const crioDialTimeout = 30 * time.Second
 
-// CRIO is what CRI-O's configuration says of registries. Root is put before every path; it is empty but in tests.
-type CRIO struct{ Root string }
+// CRIO is what CRI-O's configuration says of registries.
+type CRIO struct {
+	Version string
+	Root    string // put before every path; empty but in tests
+}
 
 // Lookup tells whom CRI-O asks for an image, or for a registry as a whole. Prefixes that name repositories apply to images alone.
 func (c *CRIO) Lookup(name string) *Answer {
@@ -53,8 +56,9 @@ func (c *CRIO) Lookup(name string) *Answer {
 		return a
 	}
 	of, err := sysregistriesv2.FindRegistry(system, named.String())
+	insecure := c.insecure(registry, a)
 	if err != nil || of == nil {
-		a.Endpoints = []Endpoint{c.endpoint(registry, registry, false, "default", a)}
+		a.Endpoints = []Endpoint{c.endpoint(registry, registry, insecure, "default", a)}
 		return a
 	}
 	source := registriesConf
@@ -63,7 +67,7 @@ func (c *CRIO) Lookup(name string) *Answer {
 	}
 	for _, mirror := range of.Mirrors {
 		host, _, _ := strings.Cut(mirror.Location, "/")
-		e := c.endpoint(host, registry, mirror.Insecure, source, a)
+		e := c.endpoint(host, registry, mirror.Insecure || insecure, source, a)
 		e.Mirror = true
 		e.Resolve = !of.MirrorByDigestOnly && mirror.PullFromMirror != sysregistriesv2.MirrorByDigestOnly
 		e.Pull = mirror.PullFromMirror != sysregistriesv2.MirrorByTagOnly
@@ -73,7 +77,7 @@ func (c *CRIO) Lookup(name string) *Answer {
 	if of.Location != "" {
 		location, _, _ = strings.Cut(of.Location, "/")
 	}
-	a.Endpoints = append(a.Endpoints, c.endpoint(location, registry, of.Insecure, source, a))
+	a.Endpoints = append(a.Endpoints, c.endpoint(location, registry, of.Insecure || insecure, source, a))
 	return a
 }
 

@@ -109,3 +109,37 @@ func TestCRIOBroken(t *testing.T) {
 		t.Errorf("a name that is none: %+v", a)
 	}
 }
+
+// TestCRIOInsecure: insecure_registries counts for older versions alone, and what it does not do any more is told.
+func TestCRIOInsecure(t *testing.T) {
+	root := tree(t, map[string]string{
+		"etc/containers/registries.conf":    "",
+		"etc/crio/crio.conf":                "[crio.image]\ninsecure_registries = [\"replaced.example\"]\n",
+		"etc/crio/crio.conf.d/10-old.conf":  "[crio.image]\ninsecure_registries = [\"old.example:5000\", \"192.0.2.0/24\"]\n",
+		"etc/crio/crio.conf.d/20-none.conf": "[crio.image]\npause_image = \"x\"\n",
+	})
+	for _, test := range []struct {
+		version, registry string
+		insecure          bool
+		findings          int
+	}{
+		{"1.34.1", "old.example:5000", true, 0},
+		{"1.34.1", "old.example", false, 0},
+		{"1.34.1", "replaced.example", false, 0},
+		{"1.34.1", "192.0.2.7:5000", true, 0},
+		{"1.34.1", "198.51.100.7:5000", false, 0},
+		{"1.34.1", "127.0.0.1:5000", true, 0},
+		{"1.37.0", "old.example:5000", false, 1},
+		{"1.37.0", "127.0.0.1:5000", false, 0},
+		{"", "127.0.0.1:5000", false, 0},
+	} {
+		a := (&CRIO{Root: root, Version: test.version}).Lookup(test.registry)
+		if len(a.Endpoints) != 1 || a.Endpoints[0].FallsBackToHTTP != test.insecure || len(a.Findings) != test.findings || a.NotChecked != "" {
+			t.Errorf("%s %s: %+v", test.version, test.registry, a)
+		}
+	}
+	broken := tree(t, map[string]string{"etc/containers/registries.conf": "", "etc/crio/crio.conf": "[crio\n"})
+	if a := (&CRIO{Root: broken}).Lookup("a.example"); len(a.Findings) != 1 || a.Findings[0].Line != 1 {
+		t.Errorf("a file that does not parse: %+v", a)
+	}
+}

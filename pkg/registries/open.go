@@ -37,7 +37,7 @@ func Open(r Runtime) (Config, error) {
 		}
 		return ContainerdFromFile(r.Version, configFileOf(r)), nil
 	case "cri-o":
-		return &CRIO{}, nil
+		return &CRIO{Version: r.Version}, nil
 	case "":
 		return &unknown{"which container runtime this node has is not known"}, nil
 	}

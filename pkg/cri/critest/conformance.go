@@ -118,9 +118,9 @@ func Conformance(t *testing.T, target Target) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		os, arch, _ := cri.Platform(info)
-		if os != target.PresentOS || arch != target.PresentArch {
-			t.Errorf("got %s/%s, want %s/%s; info %v", os, arch, target.PresentOS, target.PresentArch, info)
+		config := cri.ReadImageConfig(info)
+		if config.OS != target.PresentOS || config.Architecture != target.PresentArch || len(config.DiffIDs) == 0 {
+			t.Errorf("got %+v, want %s/%s and its layers; info %v", config, target.PresentOS, target.PresentArch, info)
 		}
 		if _, info, err := c.ImageStatus(ctx, target.Present, false); err != nil || len(info) != 0 {
 			t.Errorf("not verbose: info %v, error %v, want none", info, err)

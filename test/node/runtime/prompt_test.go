@@ -49,6 +49,8 @@ func TestPrompt(t *testing.T) {
 		{"pull " + billing, 1, `(?s)unauthorized: .* \(credentials\)\n.*a pod with a right imagePullSecret may well pull it`},
 		{"pull --creds " + node.PrivateUser + ":wrong-horse " + billing, 1, `(?s)^Not pulled.*unauthorized: .*The credentials given are not enough`},
 		{"pull --creds " + node.PrivateUser + ":" + node.PrivatePassword + " " + billing, 0, `the registry gave it with the credentials given`},
+		{"probe --proxy-from none " + web, 0, `(?m)^     download +\S+ in [0-9]+ layers, of which this node has [1-9]`},
+		{"probe --proxy-from none " + billing, 1, `NOT there for this node without credentials: .*\(unauthorized\)`},
 		{"images", 0, `(?m)^` + regexp.QuoteMeta(name(billing)) + ` +4 +[0-9a-f]{13} +\S+ +linux/` + runtime.GOARCH + ` +-$`},
 		{"images", 0, `(?m)^` + regexp.QuoteMeta(name(n.GoodImage())) + ` +\S+ +[0-9a-f]{13} +\S+ +linux/` + runtime.GOARCH + ` +shop/web-0$`},
 		{"ps", 0, `(?m)^[0-9a-f]{13} .* (Less than a|[0-9]+) seconds? ago +Running +app +3 +[0-9a-f]{13} +web-0 +shop$`},

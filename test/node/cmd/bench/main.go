@@ -33,15 +33,22 @@ func Main(args []string) int {
 	agent := flags.String("agent", "", "the pullwatch binary")
 	page := flags.String("page", "", "Markdown file to write; standard output where empty")
 	rest := flags.Duration("rest", 5*time.Minute, "how long the agent and the peer run before they are read")
-	only := flags.Bool("probe", false, "measure a probe and nothing else, and print that section")
+	only := flags.String("only", "", "measure nothing else, and print that section: probe, or many (registries)")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	measure := func() (string, error) { return bench(ctx, *agent, *rest) }
-	if *only {
-		*page, measure = "", func() (string, error) { return benchProbes(ctx) }
+	switch *only {
+	case "":
+	case "probe":
+		*page, measure = "", func() (string, error) { return benchAlone(ctx, *agent, (*run).probes) }
+	case "many":
+		*page, measure = "", func() (string, error) { return benchAlone(ctx, *agent, (*run).many) }
+	default:
+		fmt.Fprintf(os.Stderr, "bench: --only %s: there are probe and many\n", *only)
+		return 2
 	}
 	text, err := measure()
 	if err == nil {
@@ -89,7 +96,7 @@ func bench(ctx context.Context, bin string, rest time.Duration) (string, error) 
 		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	for _, part := range []func(context.Context, *strings.Builder) error{
 		func(ctx context.Context, out *strings.Builder) error { return b.atRest(ctx, out, rest, info.Size()) },
-		b.latency, b.commands, b.soak, b.probes, classifier,
+		b.latency, b.commands, b.soak, b.probes, b.many, classifier,
 	} {
 		if err := part(ctx, &out); err != nil {
 			return "", err

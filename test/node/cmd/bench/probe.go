@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -164,13 +163,13 @@ func (b *run) probes(ctx context.Context, out *strings.Builder) error {
 	return nil
 }
 
-// benchProbes is that section alone, on a node without Kubernetes.
-func benchProbes(ctx context.Context) (string, error) {
+// benchAlone is one section, on a node without Kubernetes.
+func benchAlone(ctx context.Context, bin string, section func(*run, context.Context, *strings.Builder) error) (string, error) {
 	n, err := node.Start(ctx, node.Options{RuntimeOnly: true, Out: os.Stderr})
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
-	err = (&run{n: n, progress: node.NewProgress(io.Discard)}).probes(ctx, &out)
+	err = section(&run{n: n, bin: bin, progress: node.NewProgress(os.Stderr)}, ctx, &out)
 	return out.String(), errors.Join(err, n.Down())
 }

@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/pkg/cause"
+	"github.com/pullwatch/pullwatch/pkg/cri"
+	"github.com/pullwatch/pullwatch/pkg/probe"
+	"github.com/pullwatch/pullwatch/pkg/registries"
+)
+
+// Standing is how an image that is in use on this node stands at its registry, as far as that tells without credentials.
+type Standing string
+
+// The standings. The zero Standing is not known: the registry wants credentials, or was not reached.
+const (
+	There   Standing = "there"
+	Moved   Standing = "moved"   // its tag names another image by now: the next node runs something else
+	Missing Standing = "missing" // the next node cannot pull it
+)
+
+// ImageState is what a registry told of an image that this node uses, or cannot pull.
+type ImageState struct {
+	*probe.Image
+	Registry string   `json:"registry"`
+	Failing  bool     `json:"failing,omitempty"` // it was asked for since it cannot be pulled
+	Standing Standing `json:"standing,omitempty"`
+}
+
+// usedImage is an image that a container of this node uses, by the name to ask for.
+type usedImage struct {
+	name, registry string
+	digest         string // that the node has
+}
+
+// usedImages are the images in use that were pulled: by a tag where one names it, else by the digest.
+func usedImages(images []*runtimeapi.Image, containers []*runtimeapi.Container) (used []usedImage) {
+	index, seen := cri.IndexImages(images), make(map[string]bool)
+	for _, c := range containers {
+		image := index.Of(c)
+		if image == nil || seen[image.GetId()] {
+			continue
+		}
+		seen[image.GetId()] = true
+		for _, digested := range image.GetRepoDigests() {
+			named, err := reference.ParseDockerRef(digested)
+			canonical, ok := named.(reference.Canonical)
+			if err != nil || !ok {
+				continue
+			}
+			u := usedImage{name: digested, registry: reference.Domain(named), digest: canonical.Digest().String()}
+			for _, tag := range image.GetRepoTags() {
+				if strings.HasPrefix(tag, named.Name()+":") {
+					u.name = tag
+					break
+				}
+			}
+			used = append(used, u)
+			break
+		}
+	}
+	return used
+}
+
+// imageWatch asks registries for images and keeps what they said.
+type imageWatch struct {
+	mu     sync.Mutex
+	used   []usedImage
+	states map[string]*ImageState
+}
+
+// use tells which images are in use.
+func (w *imageWatch) use(used []usedImage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.used = used
+}
+
+// wantedImages are the images to ask for, each with its registry: those in use, and those that cannot be pulled for a reason that the registry can say
+// more of. What the network is to blame for, a probe of the registry tells. Only established registries are asked: a tenant may have typed another one.
+func (a *Agent) wantedImages() (used, failing map[string]string, digests map[string]string) {
+	established := make(map[string]bool)
+	names, _ := a.registryNames()
+	for _, name := range names {
+		established[name] = true
+	}
+	used, failing, digests = make(map[string]string), make(map[string]string), make(map[string]string)
+	w := &a.images
+	w.mu.Lock()
+	for _, u := range w.used {
+		if established[u.registry] {
+			used[u.name], digests[u.name] = u.registry, u.digest
+		}
+	}
+	w.mu.Unlock()
+	failures := a.snapshot.failures.Load().Value
+	for i := range failures {
+		f := &failures[i]
+		if s := f.Cause.Scope(); established[f.Registry] && (s == cause.ScopeWorkload || s == cause.ScopeCredentials) && f.Image != "" {
+			failing[f.Image] = f.Registry
+		}
+	}
+	return used, failing, digests
+}
+
+// watchImages asks registries for images for as long as ctx lasts, one at a time.
+func (a *Agent) watchImages(ctx context.Context) {
+	plan := newImagePlan(a.registries.ImageInterval)
+	tick := time.NewTicker(min(10*time.Second, a.registries.ImageInterval))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		used, failing, digests := a.wantedImages()
+		plan.want(used, failing, now)
+		name, deep, ok := plan.due(now)
+		if !ok {
+			a.publishImages(used, failing)
+			continue
+		}
+		state := a.askImage(ctx, name, deep, digests[name])
+		if ctx.Err() != nil {
+			return // a stop says nothing of the image
+		}
+		if state != nil {
+			if after := time.Duration(state.RetryAfter * float64(time.Second)); after > 0 {
+				plan.leave(state.Registry, time.Now().Add(after))
+			}
+			a.images.mu.Lock()
+			if a.images.states == nil {
+				a.images.states = make(map[string]*ImageState)
+			}
+			a.images.states[name] = state
+			a.images.mu.Unlock()
+		}
+		a.publishImages(used, failing)
+	}
+}
+
+// askImage asks for one image: for all about it where it fails, else whether it is still what the node has. It is nil where the runtime's
+// configuration could not be read.
+func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest string) *ImageState {
+	config, proxying, err := a.registries.configuration(ctx)
+	if err != nil {
+		return nil
+	}
+	prober := probe.Prober{Proxying: proxying, UserAgent: a.registries.agent}
+	state := &ImageState{Registry: pulls.Registry(name), Failing: deep}
+	if deep {
+		state.Image = prober.Image(ctx, name, config.Lookup(name), probe.Anywhere, RuntimeMatch(config))
+		state.Layers = nil // what a person asks for is asked anew
+	} else {
+		state.Image = prober.Resolve(ctx, name, config.Lookup(name), probe.Anywhere)
+		state.Standing = standing(state.Image, digest)
+	}
+	if state.OK != nil {
+		a.metrics.CountImageProbe(state.Registry, state.Cause)
+	}
+	a.registries.sawLimit(state.Registry, state.RateLimit)
+	a.log.Debug("image asked for", "image", name, "cause", state.Cause.String(), "standing", string(state.Standing))
+	return state
+}
+
+// standing is how an image stands at its registry, beside the digest that the node has.
+func standing(i *probe.Image, digest string) Standing {
+	switch {
+	case i.Cause == cause.NotFound:
+		return Missing
+	case i.OK == nil || !*i.OK:
+		return ""
+	case i.Digest != digest:
+		return Moved
+	}
+	return There
+}
+
+// RuntimeMatch picks of the platforms of an image the one that this node's runtime takes.
+func RuntimeMatch(config registries.Config) func(offered []string) int {
+	if _, crio := config.(*registries.CRIO); crio {
+		return probe.MatchCRIO(probe.OwnPlatform())
+	}
+	return probe.MatchContainerd(probe.OwnPlatform())
+}
+
+// publishImages makes what the registries said of images visible, and forgets those that nobody uses.
+func (a *Agent) publishImages(used, failing map[string]string) {
+	w := &a.images
+	missing := make(map[string]int)
+	for _, registry := range used {
+		missing[registry] = 0
+	}
+	w.mu.Lock()
+	var all []ImageState
+	for name, state := range w.states {
+		if used[name] == "" && failing[name] == "" {
+			delete(w.states, name)
+			continue
+		}
+		all = append(all, *state)
+		if state.Standing == Missing && used[name] != "" {
+			missing[state.Registry]++
+		}
+	}
+	w.mu.Unlock()
+	slices.SortFunc(all, func(x, y ImageState) int { return strings.Compare(x.Image.Image, y.Image.Image) })
+	a.snapshot.imageProbes.Store(&Part[[]ImageState]{Value: all, At: time.Now()})
+	a.metrics.SetImagesMissing(missing)
+}
