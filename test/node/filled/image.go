@@ -23,9 +23,11 @@ type image struct {
 	used  bool // by a pod of the same name
 }
 
+func (i image) tag() string { return "filled/" + i.name + ":1" }
+
 // push makes the image and pushes it into the node's registry, and returns its reference.
 func (i image) push(ctx context.Context, r *node.Registry) (string, error) {
-	tag := "filled/" + i.name + ":1"
+	tag := i.tag()
 	base, err := r.Image(tag)
 	if err != nil {
 		return "", err
