@@ -1,15 +1,12 @@
 package filled
 
 import (
-	"context"
-	"errors"
 	"flag"
-	"fmt"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -35,153 +32,110 @@ func TestDisks(t *testing.T) {
 		t.Skip("several nodes, which make e2e brings up")
 	}
 	match := regexp.MustCompile(*only)
-	for i := range disks {
-		d := disks[i]
-		d.Cases = slices.DeleteFunc(slices.Clone(d.Cases), func(c Case) bool { return !match.MatchString(c.Name) || c.Slow && *quick })
-		if len(d.Cases) == 0 {
-			continue
-		}
-		t.Run(d.Name, func(t *testing.T) {
-			t.Parallel()
-			l, err := newLab(t.Context(), &d, os.Stderr)
-			if err != nil {
-				t.Fatal(err)
+	var mu sync.Mutex
+	rows := map[string]string{}
+	t.Run("all", func(t *testing.T) {
+		for i := range disks {
+			d := disks[i]
+			d.Cases = slices.DeleteFunc(slices.Clone(d.Cases), func(c Case) bool { return !match.MatchString(c.Name) || c.Slow && *quick })
+			if len(d.Cases) == 0 {
+				continue
 			}
-			t.Cleanup(func() {
-				if err := l.close(); err != nil {
-					t.Error(err)
+			t.Run(d.Name, func(t *testing.T) {
+				t.Parallel()
+				l := startLab(t, &d)
+				for i := range d.Cases {
+					c := &d.Cases[i]
+					t.Run(c.Name, func(t *testing.T) {
+						begin := time.Now()
+						r, err := l.try(t.Context(), c)
+						if err != nil {
+							t.Fatal(err)
+						}
+						t.Logf("%s", time.Since(begin).Round(time.Second))
+						r.check(t, c, l.fs)
+						mu.Lock()
+						defer mu.Unlock()
+						rows[c.Name] = r.row(c)
+					})
 				}
 			})
-			for i := range d.Cases {
-				t.Run(d.Cases[i].Name, func(t *testing.T) {
-					c := &d.Cases[i]
-					begin := time.Now()
-					r, err := l.try(t.Context(), c)
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Logf("%s", time.Since(begin).Round(time.Second))
-					r.check(t, c)
-				})
-			}
-		})
-	}
+		}
+	})
+	keep(t, rows, nil)
 }
 
-// result is what both sides said in a case.
-type result struct {
-	said    figures // by Pullwatch, before
-	summary figures // by the kubelet in /stats/summary, before; nil while it was held
-	told    *told   // by the kubelet, then
-}
-
-// patience is how long the kubelet may take: 5 minutes between two collections, 10 s between two looks at evictions, and some.
-const (
-	patience         = 5*time.Minute + 40*time.Second
-	patienceEviction = 45 * time.Second
-)
-
-// try brings one case about.
-func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
-	if err := errors.Join(l.configure(c.Settings), l.pull(ctx, c.Images)); err != nil {
-		return nil, err
-	}
-	l.entered = slices.Concat(c.Images, c.Late)
-	before, err := l.log()
-	if err != nil {
-		return nil, err
-	}
-	since := time.Now()
-	if err := l.startKubelet(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := l.observe(ctx, 0); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(l.run(ctx, c.Images), l.pull(ctx, c.Late)); err != nil {
-		return nil, err
-	}
-	settings, err := l.settings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r := &result{}
-	rest := stale
-	if c.Fill != (fill{}) { // while it is held, the kubelet does not see how it comes about
-		if err := errors.Join(l.hold(true), l.write(c.Fill)); err != nil {
-			return nil, err
-		}
-		rest = 3 * time.Second
-	}
-	is, err := l.freeze(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	if r.said, err = l.said(ctx, settings); err != nil {
-		return nil, err
-	}
-	if c.Fill != (fill{}) {
-		if err := l.hold(false); err != nil {
-			return nil, err
-		}
-	} else if r.summary, err = l.asks.summary(ctx); err != nil && c.Says != nil {
-		return nil, err
-	}
-	limit := patienceEviction
-	if c.Slow {
-		limit = patience
-	}
-	last := is
-	for deadline := time.Now().Add(limit); ; {
-		// The disk is looked at first: what the kubelet does changes it.
-		now, err := l.statfs()
-		if err != nil {
-			return nil, err
-		}
-		if r.told, err = l.told(ctx, before, since); err != nil {
-			return nil, err
-		}
-		acts := len(r.told.says()) > 0 || r.told.figures["wantedBytes"] != 0
-		if !acts && !maps.Equal(now, is) {
-			return nil, fmt.Errorf("the disk changed before the kubelet looked: from %v to %v", is, now)
-		}
-		if done(c, r.told) {
-			break
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the kubelet did not do it within %s\nit said %q and removed %d images; the disk %v", limit, r.told.events, r.told.removed, last)
-		}
-		last = now
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
-			return nil, err
-		}
-	}
-	if err := l.clear(ctx); err != nil {
-		return nil, err
-	}
-	return r, l.StopKubelet()
-}
-
-// done tells that the kubelet has done all that the case is to see.
-func done(c *Case, t *told) bool {
-	for _, reason := range c.Says {
-		if !slices.Contains(t.says(), reason) {
-			return false
-		}
-	}
-	return t.removed >= c.Removes && (len(c.Says) > 0 || c.Removes > 0)
-}
-
-// check holds what both said against each other and the case.
-func (r *result) check(t *testing.T, c *Case) {
+// startLab brings a lab up for as long as the test lasts.
+func startLab(t *testing.T, d *Disk) *lab {
 	t.Helper()
-	for _, e := range r.told.events {
-		t.Logf("%s: %s", e.Reason, e.Text)
+	l, err := newLab(t.Context(), d, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("removed %d", r.told.removed)
-	for _, name := range slices.Sorted(maps.Keys(r.told.figures)) {
-		t.Logf("%-30s kubelet %15s, said before %15s", name, number(r.told.figures[name]), number(r.said[name]))
+	t.Cleanup(func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+var page sync.Mutex
+
+// keep writes rows into the page, or holds them against what it has.
+func keep(t *testing.T, filled, configured map[string]string) {
+	t.Helper()
+	page.Lock()
+	defer page.Unlock()
+	_, haveFilled, haveConfigured, err := readPage()
+	if err != nil && !*update {
+		t.Fatal(err)
 	}
-	t.Logf("summary %v", r.summary)
-	t.Logf("said %v", r.said)
+	for _, of := range []struct{ have, now map[string]string }{{haveFilled, filled}, {haveConfigured, configured}} {
+		for name, row := range of.now {
+			switch {
+			case *update:
+				of.have[name] = row
+			case shape(of.have[name]) != shape(row):
+				t.Errorf("%s: %s has\n%sand it is now\n%s", name, pageFile, of.have[name], row)
+			}
+		}
+	}
+	if *update && !t.Failed() {
+		if err := os.WriteFile(pageFile, []byte(document(haveFilled, haveConfigured)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestPage holds what can be seen without a run: the page has a row for each case and each configuration and no other.
+func TestPage(t *testing.T) {
+	text, filled, configured, err := readPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != document(filled, configured) {
+		t.Errorf("%s is not what is rendered of the tables: run make filled", pageFile)
+	}
+	seen := map[string]bool{}
+	for _, d := range disks {
+		for _, c := range d.Cases {
+			if filled[c.Name] == "" || seen[c.Name] {
+				t.Errorf("%s: no row, or two", c.Name)
+			}
+			seen[c.Name] = true
+			if len(c.Differs) > 0 && c.Note == "" {
+				t.Errorf("%s: a difference without a reason", c.Name)
+			}
+		}
+	}
+	for _, c := range configurations {
+		if configured[c.Name] == "" || seen[c.Name] {
+			t.Errorf("%s: no row, or two", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	if len(seen) != len(filled)+len(configured) {
+		t.Errorf("%d rows for %d cases and configurations", len(filled)+len(configured), len(seen))
+	}
 }

@@ -46,8 +46,14 @@ func (l *lab) said(ctx context.Context, settings *disk.Settings) (figures, error
 		"usedPercent": int64(gc.UsedPercent), "highPercent": int64(gc.HighPercent), "lowPercent": int64(gc.LowPercent),
 		"wantedBytes": gc.WantedBytes, "reclaimableBytes": gc.ReclaimableBytes,
 	}
+	if fs := found.Of(disk.Role(l.fs)); fs != nil {
+		for signal, is := range map[string][2]int64{"available": {fs.AvailableBytes, fs.SizeBytes}, "inodesFree": {fs.InodesFree, fs.Inodes}} {
+			signal = l.fs + "." + signal
+			f[signal], f[signal+capacity] = is[0], is[1]
+		}
+	}
 	for _, s := range disk.Standings(&found, settings) {
-		f[string(s.Signal)], f[string(s.Signal)+capacity], f[string(s.Signal)+below] = s.Available, s.Capacity, s.At
+		f[string(s.Signal)+below] = s.At
 	}
 	return f, nil
 }

@@ -35,8 +35,8 @@ var (
 	collects = regexp.MustCompile(`"Disk usage on image filesystem is over the high threshold.*" usage=(\d+) highThreshold=(\d+) ` +
 		`amountToFree=(-?\d+) lowThreshold=(\d+)`)
 	removes   = regexp.MustCompile(`"Removing image to free bytes" imageID=`)
-	observes  = regexp.MustCompile(`"Eviction manager:" log="observations" signal="((?:image|node)fs\.\w+)" .* available="(\w+)" capacity="(\w+)"`)
-	threshold = regexp.MustCompile(`log="thresholds - ignoring grace period" signal="((?:image|node)fs\.\w+)" .* quantity="(\w+)" available=`)
+	observes  = regexp.MustCompile(`"Eviction manager:" log="observations" signal="(\w+\.\w+)" .* available="(\w+)" capacity="(\w+)"`)
+	threshold = regexp.MustCompile(`log="thresholds - ignoring grace period" signal="(\w+\.\w+)" .* quantity="(\w+)" available=`)
 	reclaims  = `"Eviction manager: attempting to reclaim"`
 
 	eligible = regexp.MustCompile(`Attempted to free (\d+) bytes, but only found (\d+) bytes eligible to free`)
@@ -64,7 +64,7 @@ func (l *lab) told(ctx context.Context, before string, since time.Time) (*told, 
 		return nil, err
 	}
 	t := &told{figures: figures{}}
-	t.readLog(strings.TrimPrefix(text, before))
+	t.readLog(strings.TrimPrefix(text, before), l.fs)
 	answer, err := l.Client().CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
@@ -77,7 +77,8 @@ func (l *lab) told(ctx context.Context, before string, since time.Time) (*told, 
 		return cmp.Or(a.FirstTimestamp.Compare(b.FirstTimestamp.Time), cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)))
 	})
 	for _, e := range items {
-		t.events = append(t.events, event{e.Reason, strings.TrimSpace(e.Message)})
+		text, _, _ := strings.Cut(e.Message, " Container ") // what it used depends on when that was last looked at
+		t.events = append(t.events, event{e.Reason, strings.TrimSpace(text)})
 	}
 	t.readEvents(l.fs)
 	return t, nil
@@ -89,9 +90,10 @@ func (t *told) set(name, text string) {
 	}
 }
 
-// readLog takes figures from the log; those of an eviction are from before its first act.
-func (t *told) readLog(log string) {
-	if m := collects.FindStringSubmatch(log); m != nil {
+// readLog takes figures from the log; those of an eviction are from before its first act, and of the filesystem fs alone: the others are the
+// machine's.
+func (t *told) readLog(log, fs string) {
+	for _, m := range collects.FindAllStringSubmatch(log, -1) { // the last one counts
 		for i, name := range []string{"usedPercent", "highPercent", "wantedBytes", "lowPercent"} {
 			t.set(name, m[i+1])
 		}
@@ -102,11 +104,15 @@ func (t *told) readLog(log string) {
 		return
 	}
 	for _, m := range observes.FindAllStringSubmatch(saw, -1) { // the last ones count
-		t.set(m[1], m[2])
-		t.set(m[1]+capacity, m[3])
+		if strings.HasPrefix(m[1], fs+".") {
+			t.set(m[1], m[2])
+			t.set(m[1]+capacity, m[3])
+		}
 	}
 	for _, m := range threshold.FindAllStringSubmatch(saw, -1) {
-		t.set(m[1]+below, m[2])
+		if strings.HasPrefix(m[1], fs+".") {
+			t.set(m[1]+below, m[2])
+		}
 	}
 }
 
