@@ -14,18 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The labels by which the kubelet says whose a container is (kubelet pkg/types/labels.go), and crictl's word where they are missing.
-const (
-	labelPodName      = "io.kubernetes.pod.name"
-	labelPodNamespace = "io.kubernetes.pod.namespace"
-	nobodysPod        = "unknown"
-)
-
-// podOf is the pod that a container with these labels belongs to.
-func podOf(labels map[string]string) (namespace, name string) {
-	return cmp.Or(labels[labelPodNamespace], nobodysPod), cmp.Or(labels[labelPodName], nobodysPod)
-}
-
 // listing is what the lists of containers and of pods take alike.
 type listing struct {
 	output

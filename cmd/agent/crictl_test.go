@@ -60,11 +60,11 @@ func TestStateWord(t *testing.T) {
 
 func TestUsers(t *testing.T) {
 	container := func(namespace, pod string) *runtimeapi.Container {
-		return &runtimeapi.Container{ImageRef: "sha256:aa", Labels: map[string]string{labelPodNamespace: namespace, labelPodName: pod}}
+		return &runtimeapi.Container{ImageRef: "sha256:aa", Labels: map[string]string{cri.LabelPodNamespace: namespace, cri.LabelPodName: pod}}
 	}
 	image := &runtimeapi.Image{Id: "sha256:aa", Pinned: true}
 	users := func(containers ...*runtimeapi.Container) string {
-		return usedBy(image, usersOf([]*runtimeapi.Image{image}, containers)[image.GetId()])
+		return usedBy(image, cri.UsersOf([]*runtimeapi.Image{image}, containers)[image.GetId()])
 	}
 	for want, got := range map[string]string{
 		"pinned":          users(),

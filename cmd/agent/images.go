@@ -143,7 +143,7 @@ func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, im
 	if err != nil {
 		p.note("Not known: who uses the images: %v", err)
 	}
-	t.users = usersOf(images, containers)
+	t.users = cri.UsersOf(images, containers)
 }
 
 // rows are crictl's columns first, so that a script which cuts them finds them where they were, and then ours.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,22 +16,6 @@ const (
 	configCalls    = 8
 	configPatience = 5 * time.Second
 )
-
-// usersOf gives for the ID of each image the pods that have a container of it, running or not, in the order of the alphabet.
-func usersOf(images []*runtimeapi.Image, containers []*runtimeapi.Container) map[string][]string {
-	index, users := cri.IndexImages(images), make(map[string][]string)
-	for _, c := range containers {
-		if image := index.Of(c); image != nil {
-			namespace, pod := podOf(c.GetLabels())
-			users[image.GetId()] = append(users[image.GetId()], namespace+"/"+pod)
-		}
-	}
-	for id, pods := range users {
-		slices.Sort(pods)
-		users[id] = slices.Compact(pods)
-	}
-	return users
-}
 
 // usedBy is who uses an image, in a few words.
 func usedBy(image *runtimeapi.Image, pods []string) string {

@@ -69,7 +69,7 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		return &usageError{err.Error(), "Run \"" + cmd.CommandPath() + " --help\" for what it takes."}
 	})
 	p.settings.global(root.PersistentFlags())
-	root.AddCommand(runCommand(p), failuresCommand(p), infoCommand(p), classifyCommand(p), pullCommand(p), probeCommand(p),
+	root.AddCommand(runCommand(p), failuresCommand(p), infoCommand(p), classifyCommand(p), pullCommand(p), probeCommand(p), dfCommand(p),
 		imagesCommand(p), inspectiCommand(p), imageFsInfoCommand(p), psCommand(p), podsCommand(p),
 		configCommand(p), versionCommand(p), removeConditionsCommand(p))
 

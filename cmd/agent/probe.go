@@ -95,7 +95,7 @@ Exit codes: 0 each was reached; 1 one was not; 2 that could not be told, or wron
 
 // probe asks registries, or all that the node uses.
 func (p *program) probe(ctx context.Context, r *reaching, names []string) (*probeAnswer, error) {
-	config, proxying, used, err := p.runtimeRegistries(ctx, r)
+	config, used, err := p.runtimeConfig(ctx, r)
 	if err != nil && len(names) == 0 {
 		return nil, err
 	}
@@ -116,10 +116,11 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	}
 	names, images = distinct(names), distinct(images)
 	answer := &probeAnswer{
-		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{proxying.Known, proxying.Source},
+		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{config.Proxying.Known, config.Proxying.Source},
 		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
-	prober := probe.Prober{Proxying: proxying, UserAgent: "pullwatch/" + version}
+	match := probe.MatchRuntime(config.Name, probe.OwnPlatform())
+	prober := probe.Prober{Proxying: config.Proxying, UserAgent: "pullwatch/" + version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()
 	var all sync.WaitGroup
@@ -128,14 +129,14 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 		all.Go(func() {
 			slots <- struct{}{}
 			// A person named it, or the node uses it: whatever address it has is meant.
-			answer.Registries[i] = prober.Registry(ctx, config.Lookup(name), probe.Anywhere)
+			answer.Registries[i] = prober.Registry(ctx, config.Registries.Lookup(name), probe.Anywhere)
 			<-slots
 		})
 	}
 	for i, image := range images {
 		all.Go(func() {
 			slots <- struct{}{}
-			answer.Images[i].Image = prober.Image(ctx, image, config.Lookup(image), probe.Anywhere, agent.RuntimeMatch(config))
+			answer.Images[i].Image = prober.Image(ctx, image, config.Registries.Lookup(image), probe.Anywhere, match)
 			<-slots
 		})
 	}
@@ -191,13 +192,13 @@ func registryOf(name string) (string, error) {
 	return "", &usageError{fmt.Sprintf("%q is neither a registry nor an image", name), "Write registry.example.com:5000, or an image as pods name it."}
 }
 
-// runtimeRegistries is the runtime's configuration, its proxy, and the registries that this node uses. A runtime that does not answer is
-// told by the files that it would read.
-func (p *program) runtimeRegistries(ctx context.Context, r *reaching) (config registries.Config, proxying registries.Proxying, used []string, err error) {
+// runtimeConfig is the runtime's configuration, and the registries that this node uses. A runtime that does not answer is told by the files that it
+// would read.
+func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.RuntimeConfig, used []string, err error) {
 	client, found, err := p.settings.runtime()
 	if err == nil {
 		defer func() { _ = client.Close() }()
-		config, proxying, err = agent.RuntimeRegistries(ctx, client, found.Runtime.Value, r.containerdConfig, r.proxy)
+		config, err = agent.ReadRuntimeConfig(ctx, client, found.Runtime.Value, r.containerdConfig, r.proxy)
 	}
 	if err != nil {
 		of := registries.Runtime{ConfigFile: r.containerdConfig}
@@ -207,16 +208,16 @@ func (p *program) runtimeRegistries(ctx context.Context, r *reaching) (config re
 		case r.containerdConfig != "" || exists(registries.ContainerdConfigFile):
 			of.Name = "containerd"
 		}
-		var opened error
-		if config, opened = registries.Open(of); opened != nil {
-			return nil, proxying, nil, opened
+		opened, wrong := registries.Open(of)
+		if wrong != nil {
+			return config, nil, wrong
 		}
-		return config, r.proxy(registries.UnitsOf(of.Name, "")), config.Named(), err
+		return agent.RuntimeConfig{Name: of.Name, Registries: opened, Proxying: r.proxy(registries.UnitsOf(of.Name, ""))}, opened.Named(), err
 	}
-	used = config.Named()
+	used = config.Registries.Named()
 	images, err := client.ListImages(ctx)
 	if err != nil {
-		return config, proxying, used, err
+		return config, used, err
 	}
 	for _, image := range images {
 		for _, name := range image.GetRepoDigests() {
@@ -230,7 +231,7 @@ func (p *program) runtimeRegistries(ctx context.Context, r *reaching) (config re
 			used = append(used, snapshot.Registries.Value[i].Registry.Registry)
 		}
 	}
-	return config, proxying, used, nil
+	return config, used, nil
 }
 
 func exists(path string) bool {

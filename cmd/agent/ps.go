@@ -46,7 +46,7 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				return err
 			}
 			containers = keep(&l, containers, func(c *runtimeapi.Container) listedAs {
-				namespace, _ := podOf(c.GetLabels())
+				namespace, _ := cri.PodOf(c.GetLabels())
 				return listedAs{c.GetMetadata().GetName(), namespace, stateWord(c.GetState(), containerStates)}
 			})
 			var images cri.ImageIndex
@@ -100,7 +100,7 @@ func (p *program) printContainers(l *listing, containers []*runtimeapi.Container
 		if tags := images.Of(c).GetRepoTags(); len(tags) > 0 {
 			image = tags[0]
 		}
-		namespace, pod := podOf(c.GetLabels())
+		namespace, pod := cri.PodOf(c.GetLabels())
 		rows = append(rows, []string{
 			l.shown(c.GetId()), image, ago(c.GetCreatedAt(), now), stateWord(c.GetState(), containerStates), c.GetMetadata().GetName(),
 			strconv.FormatUint(uint64(c.GetMetadata().GetAttempt()), 10), l.shown(c.GetPodSandboxId()), pod, namespace,

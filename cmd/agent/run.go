@@ -35,6 +35,7 @@ type runFlags struct {
 	conditions                bool
 	heartbeat                 time.Duration
 	reaching                  reaching
+	looking                   looking
 	probeInterval             time.Duration
 	maxProbed                 int
 	imageInterval             time.Duration
@@ -78,6 +79,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.rateLimitImages, "rate-limit-image", nil, "image asked for by HEAD with each probe of its registry, to read what is left of the rate limit, such as docker.io/ratelimitpreview/test (repeatable)")
 	flags.BoolVar(&f.standalone, "standalone", false, "the same as --no-kube")
 	f.reaching.flags(flags)
+	f.looking.flags(flags)
+	flags.DurationVar(&f.looking.disk.Window, "disk-window", 30*time.Minute, "how far ahead a full disk makes the condition ImageFilesystemPressure true, at least 1m")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 }
 
@@ -99,6 +102,9 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	if f.probeInterval != 0 && f.probeInterval < leastProbeInterval || f.maxProbed < 0 {
 		return &usageError{fmt.Sprintf("--probe-interval %s or --max-probed-registries %d makes no sense", f.probeInterval, f.maxProbed),
 			"Every node of the cluster asks every registry so often: give an interval of " + leastProbeInterval.String() + " or more, or 0 for none."}
+	}
+	if f.looking.disk.Window < time.Minute {
+		return &usageError{fmt.Sprintf("--disk-window %s is below 1m", f.looking.disk.Window), "Give the time that somebody needs to look, such as 30m."}
 	}
 	if f.imageInterval != 0 && f.imageInterval < leastProbeInterval {
 		return &usageError{fmt.Sprintf("--image-probe-interval %s is below %s", f.imageInterval, leastProbeInterval),
@@ -123,7 +129,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, RateLimitImages: f.rateLimitImages,
 			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
 		},
-		MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Disk: f.looking.disk, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.

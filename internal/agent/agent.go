@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/nodestatus"
 	"github.com/pullwatch/pullwatch/internal/pulls"
@@ -40,6 +41,7 @@ type Config struct {
 	Conditions        bool          // write the node's conditions
 	Heartbeat         time.Duration // between two writes of conditions that do not change; 0 is the default
 	Probing           Probing
+	Disk              DiskConfig
 	MaxFailingSeries  int
 	MaxRegistries     int
 	Listen            string // of /metrics and health; empty serves none
@@ -68,6 +70,10 @@ type Agent struct {
 	tracker    *pulls.Tracker
 	registries *registryWatch
 	images     imageWatch
+	store      imageStore
+	volumes    imageVolumes
+	disks      diskWatch
+	minAge     atomic.Int64 // how long the kubelet leaves a new image alone, in nanoseconds
 	checks     []*check
 	pods       *kube.Stream // nil without an API server, as is node
 	node       *kube.Stream
@@ -82,6 +88,7 @@ type Agent struct {
 		failures   atomic.Pointer[Part[[]pulls.Failure]]
 		registries atomic.Pointer[Part[[]RegistryState]]
 
+		disk        atomic.Pointer[Part[*disk.Report]]
 		imageProbes atomic.Pointer[Part[[]ImageState]]
 	}
 	publishing  sync.Mutex
@@ -114,6 +121,7 @@ func New(c Config) *Agent {
 	a.checks = []*check{
 		{name: "runtime", interval: runtimeEvery, timeout: 10 * time.Second, run: a.checkRuntime},
 		{name: "images", interval: imagesEvery, timeout: 30 * time.Second, run: a.checkImages},
+		{name: "disk", interval: diskEvery, timeout: 20 * time.Second, run: a.checkDisk},
 	}
 	for _, c := range a.checks {
 		c.done = make(chan struct{})
@@ -121,11 +129,13 @@ func New(c Config) *Agent {
 	a.snapshot.runtime.Store(&Part[Runtime]{})
 	a.snapshot.images.Store(&Part[Images]{})
 	a.snapshot.registries.Store(&Part[[]RegistryState]{Skipped: c.Probing.Interval == 0})
+	a.store.changed = make(chan struct{}, 1)
+	a.snapshot.disk.Store(&Part[*disk.Report]{})
 	a.snapshot.imageProbes.Store(&Part[[]ImageState]{Skipped: c.Probing.Interval == 0 || c.Probing.ImageInterval == 0})
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
 	if c.Kube != nil {
-		a.pods = c.Kube.PodStream(a.tracker, func(s kube.StreamState) { a.streamChanged("pods", s) })
+		a.pods = c.Kube.PodStream(podSinks{a.tracker, &a.volumes}, func(s kube.StreamState) { a.streamChanged("pods", s) })
 		a.node = c.Kube.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
 		a.metrics.SetStream("pods", false)
 		a.metrics.SetStream("nodes", false)
@@ -159,6 +169,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, c := range a.checks {
 		group.Go(func() error { c.loop(ctx, a.log, a.metrics.ObserveCheck); return nil })
 	}
+	group.Go(func() error { a.inspectImages(ctx); return nil })
 	if k := a.config.Kube; k != nil {
 		group.Go(func() error { a.pods.Run(ctx); return nil })
 		group.Go(func() error { a.node.Run(ctx); return nil })
@@ -337,7 +348,7 @@ func (a *Agent) Snapshot() Snapshot {
 	return Snapshot{
 		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
 		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
-		Node: *a.snapshot.node.Load(), Failures: a.followed(), Registries: *a.snapshot.registries.Load(), ImageProbes: *a.snapshot.imageProbes.Load(),
+		Node: *a.snapshot.node.Load(), Failures: a.followed(), Disk: *a.snapshot.disk.Load(), Registries: *a.snapshot.registries.Load(), ImageProbes: *a.snapshot.imageProbes.Load(),
 	}
 }
 

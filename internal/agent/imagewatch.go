@@ -14,7 +14,6 @@ import (
 	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/probe"
-	"github.com/pullwatch/pullwatch/pkg/registries"
 )
 
 // Standing is how an image that is in use on this node stands at its registry, as far as that tells without credentials.
@@ -70,6 +69,9 @@ func usedImages(images []*runtimeapi.Image, containers []*runtimeapi.Container) 
 	return used
 }
 
+// imagesTick is how often it is looked whether an image is due.
+const imagesTick = 10 * time.Second
+
 // imageWatch asks registries for images and keeps what they said.
 type imageWatch struct {
 	mu     sync.Mutex
@@ -114,7 +116,7 @@ func (a *Agent) wantedImages() (used, failing map[string]string, digests map[str
 // watchImages asks registries for images for as long as ctx lasts, one at a time.
 func (a *Agent) watchImages(ctx context.Context) {
 	plan := newImagePlan(a.registries.ImageInterval)
-	tick := time.NewTicker(min(10*time.Second, a.registries.ImageInterval))
+	tick := time.NewTicker(min(imagesTick, a.registries.ImageInterval))
 	defer tick.Stop()
 	for {
 		select {
@@ -152,17 +154,17 @@ func (a *Agent) watchImages(ctx context.Context) {
 // askImage asks for one image: for all about it where it fails, else whether it is still what the node has. It is nil where the runtime's
 // configuration could not be read.
 func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest string) *ImageState {
-	config, proxying, err := a.registries.configuration(ctx)
+	config, err := a.registries.configuration(ctx)
 	if err != nil {
 		return nil
 	}
-	prober := probe.Prober{Proxying: proxying, UserAgent: a.registries.agent}
+	prober := probe.Prober{Proxying: config.Proxying, UserAgent: a.registries.agent}
 	state := &ImageState{Registry: pulls.Registry(name), Failing: deep}
 	if deep {
-		state.Image = prober.Image(ctx, name, config.Lookup(name), probe.Anywhere, RuntimeMatch(config))
+		state.Image = prober.Image(ctx, name, config.Registries.Lookup(name), probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
 		state.Layers = nil // what a person asks for is asked anew
 	} else {
-		state.Image = prober.Resolve(ctx, name, config.Lookup(name), probe.Anywhere)
+		state.Image = prober.Resolve(ctx, name, config.Registries.Lookup(name), probe.Anywhere)
 		state.Standing = standing(state.Image, digest)
 	}
 	if state.OK != nil {
@@ -184,14 +186,6 @@ func standing(i *probe.Image, digest string) Standing {
 		return Moved
 	}
 	return There
-}
-
-// RuntimeMatch picks of the platforms of an image the one that this node's runtime takes.
-func RuntimeMatch(config registries.Config) func(offered []string) int {
-	if _, crio := config.(*registries.CRIO); crio {
-		return probe.MatchCRIO(probe.OwnPlatform())
-	}
-	return probe.MatchContainerd(probe.OwnPlatform())
 }
 
 // publishImages makes what the registries said of images visible, and forgets those that nobody uses.

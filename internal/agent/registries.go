@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cause"
@@ -43,14 +44,13 @@ type registryWatch struct {
 
 	hurried chan string
 
-	mu       sync.Mutex
-	config   registries.Config
-	named    []string // by the configuration
-	proxying registries.Proxying
-	read     time.Time
-	states   map[string]*RegistryState
-	pulled   map[string]time.Time
-	limits   map[string]*probe.RateLimit
+	mu     sync.Mutex
+	config RuntimeConfig
+	named  []string // by the configuration
+	read   time.Time
+	states map[string]*RegistryState
+	pulled map[string]time.Time
+	limits map[string]*probe.RateLimit
 }
 
 func newRegistryWatch(p Probing, runtime *runtimeSource, agent string) *registryWatch {
@@ -98,44 +98,61 @@ func (w *registryWatch) sawLimit(name string, limit *probe.RateLimit) {
 }
 
 // configuration is the runtime's, read anew once a minute.
-func (w *registryWatch) configuration(ctx context.Context) (registries.Config, registries.Proxying, error) {
+func (w *registryWatch) configuration(ctx context.Context) (RuntimeConfig, error) {
 	w.mu.Lock()
-	config, proxying, read := w.config, w.proxying, w.read
+	config, read := w.config, w.read
 	w.mu.Unlock()
-	if config != nil && time.Since(read) < configLasts {
-		return config, proxying, nil
+	if config.Registries != nil && time.Since(read) < configLasts {
+		return config, nil
 	}
 	client, endpoint, err := w.runtime.get()
 	if err == nil {
-		config, proxying, err = RuntimeRegistries(ctx, client, endpoint, w.ContainerdConfig, w.Proxy)
+		config, err = ReadRuntimeConfig(ctx, client, endpoint, w.ContainerdConfig, w.Proxy)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case err == nil:
-		w.config, w.named, w.proxying, w.read = config, config.Named(), proxying, time.Now()
-	case w.config == nil:
-		return nil, proxying, err
+		w.config, w.named, w.read = config, config.Registries.Named(), time.Now()
+	case w.config.Registries == nil:
+		return config, err
 	default: // a runtime that does not answer keeps the configuration that it had
 		w.read = time.Now()
 	}
-	return w.config, w.proxying, nil
+	return w.config, nil
 }
 
-// RuntimeRegistries finds the configuration of a runtime that answers, and its proxy.
-func RuntimeRegistries(
-	ctx context.Context, client *cri.Client, endpoint, file string, proxy func(units []string) registries.Proxying,
-) (registries.Config, registries.Proxying, error) {
+// RuntimeConfig is what is known of how the runtime is configured.
+type RuntimeConfig struct {
+	Name         string // containerd, cri-o
+	Registries   registries.Config
+	Proxying     registries.Proxying
+	SandboxImage string // empty is not known
+}
+
+// ReadRuntimeConfig reads the configuration of a runtime that answers. proxy finds that of its systemd units, and may be nil.
+func ReadRuntimeConfig(ctx context.Context, client *cri.Client, endpoint, file string, proxy func(units []string) registries.Proxying) (c RuntimeConfig, err error) {
 	version, err := client.Version(ctx)
 	if err != nil {
-		return nil, registries.Proxying{}, err
+		return c, err
 	}
 	of := registries.Runtime{Name: version.GetRuntimeName(), Version: version.GetRuntimeVersion(), Endpoint: endpoint, ConfigFile: file}
 	if status, err := client.Status(ctx, true); err == nil { // containerd 2 tells nothing there
 		of.Info = status.GetInfo()
 	}
-	config, err := registries.Open(of)
-	return config, proxy(registries.UnitsOf(of.Name, endpoint)), err
+	c.Name = of.Name
+	if c.Registries, err = registries.Open(of); err != nil {
+		return c, err
+	}
+	configured := ""
+	if containerd, ok := c.Registries.(*registries.Containerd); ok {
+		configured = containerd.SandboxImage
+	}
+	c.SandboxImage, _ = disk.SandboxImage(of.Info, configured) // not told is not known
+	if proxy != nil {
+		c.Proxying = proxy(registries.UnitsOf(of.Name, endpoint))
+	}
+	return c, nil
 }
 
 // watchRegistries asks registries for as long as ctx lasts.
@@ -149,7 +166,7 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 	results := make(chan result)
 	slots := probesAtOnce
 	for {
-		if _, _, err := w.configuration(ctx); err == nil {
+		if _, err := w.configuration(ctx); err == nil {
 			a.metrics.SetEstablished(a.established())
 		}
 		now := time.Now()
@@ -228,7 +245,7 @@ func (a *Agent) registryNames() (established, named []string) {
 // askRegistry probes one registry. It is nil where the runtime's configuration could not be read: then whom to ask is not known.
 func (a *Agent) askRegistry(ctx context.Context, name string, established bool) *RegistryState {
 	w := a.registries
-	config, proxying, err := w.configuration(ctx)
+	config, err := w.configuration(ctx)
 	if err != nil {
 		return nil
 	}
@@ -236,11 +253,11 @@ func (a *Agent) askRegistry(ctx context.Context, name string, established bool) 
 	if !established {
 		reach = probe.NotThisNode
 	}
-	prober := probe.Prober{Proxying: proxying, UserAgent: w.agent}
-	state := &RegistryState{Registry: prober.Registry(ctx, config.Lookup(name), reach), Established: established}
+	prober := probe.Prober{Proxying: config.Proxying, UserAgent: w.agent}
+	state := &RegistryState{Registry: prober.Registry(ctx, config.Registries.Lookup(name), reach), Established: established}
 	for _, image := range w.RateLimitImages {
 		if pulls.Registry(image) == name && state.Serving != "" {
-			w.sawLimit(name, prober.Resolve(ctx, image, config.Lookup(image), reach).RateLimit)
+			w.sawLimit(name, prober.Resolve(ctx, image, config.Registries.Lookup(image), reach).RateLimit)
 		}
 	}
 	if ctx.Err() != nil {

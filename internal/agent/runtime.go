@@ -126,7 +126,10 @@ func (a *Agent) publishFacts() {
 	if !images.At.IsZero() {
 		count = images.Value.Count
 	}
-	a.metrics.SetRuntime(metrics.Runtime{Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count})
+	a.metrics.SetRuntime(metrics.Runtime{
+		Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count, UnusedImages: images.Value.Unused, WrongPlatform: len(images.Value.WrongPlatform),
+		PulledAgain: images.Value.PulledAgain,
+	})
 	info := metrics.Node{
 		Architecture: node.Architecture, OS: node.OperatingSystem, OSImage: node.OSImage, Kernel: node.KernelVersion,
 		Runtime: r.Name, RuntimeVersion: r.Version, Kubelet: node.KubeletVersion,

@@ -121,8 +121,11 @@ func answer(w http.ResponseWriter, err error) {
 	_, _ = fmt.Fprintln(w, "ok")
 }
 
-// SnapshotPath is where the snapshot is on the unix socket.
-const SnapshotPath = "/v1/snapshot"
+// SnapshotPath is where the snapshot is on the unix socket. ImagesPath has what is remembered of each image: there may be thousands, and few ask.
+const (
+	SnapshotPath = "/v1/snapshot"
+	ImagesPath   = "/v1/images"
+)
 
 // socketHandler is what somebody on the node sees who may open the socket.
 func (a *Agent) socketHandler() http.Handler {
@@ -131,6 +134,10 @@ func (a *Agent) socketHandler() http.Handler {
 	mux.HandleFunc("GET "+SnapshotPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a.Snapshot()) // whoever asked is gone
+	})
+	mux.HandleFunc("GET "+ImagesPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a.store.records())
 	})
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 )
@@ -22,6 +23,7 @@ type Snapshot struct {
 	Node       Part[kube.Node]       `json:"node"`
 	Failures   Part[[]pulls.Failure] `json:"failures"`
 	Registries Part[[]RegistryState] `json:"registries"`
+	Disk       Part[*disk.Report]    `json:"disk"`
 	// ImageProbes are what registries told of images that this node uses or cannot pull.
 	ImageProbes Part[[]ImageState] `json:"imageProbes"`
 }
@@ -51,4 +53,11 @@ type Images struct {
 	Count int `json:"count"`
 	// Registries are those that the node has pulled from, the established ones.
 	Registries []string `json:"registries,omitempty"`
+	// Unused are those of no container, running or exited, of no volume and not pinned. UnusedBytes is their size as the runtime counts it.
+	Unused      int   `json:"unused"`
+	UnusedBytes int64 `json:"unusedBytes"`
+	// PulledAgain counts images that went and came back in this agent's life.
+	PulledAgain uint64 `json:"pulledAgain,omitempty"`
+	// WrongPlatform are those that this node cannot run, or only by emulation.
+	WrongPlatform []WrongImage `json:"wrongPlatform,omitempty"`
 }

@@ -67,9 +67,16 @@ func ReadFiles(file, dropIns, version string) (Settings, error) {
 		}
 		merged = main
 		l.claim(main, file)
-		if err := l.defaultHard(merged); err != nil {
-			return l.refused(&ConfigError{file, 0, err})
+		// It is decoded by itself, before anything may take the place of what is wrong with it.
+		if _, err := decode(main); err != nil {
+			return l.refused(l.typeError(err))
 		}
+		for _, field := range ages {
+			if value, set := main[field]; set && value == nil {
+				return l.refused(&ConfigError{file, l.line(file, field), fmt.Errorf("%s is null, which is no duration", field)})
+			}
+		}
+		l.defaultHard(merged)
 	}
 	names, err := listDropIns(dropIns)
 	if err != nil {
@@ -107,6 +114,8 @@ func ReadFiles(file, dropIns, version string) (Settings, error) {
 	return settings, nil
 }
 
+var ages = []string{"imageMinimumGCAge", "imageMaximumGCAge"}
+
 var evictionFields = []string{"evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionMinimumReclaim"}
 
 // loader reads files and remembers where each setting stands.
@@ -135,7 +144,11 @@ func (l *loader) read(file string, main bool) (map[string]any, error) {
 		return nil, &ConfigError{File: file, Err: err}
 	}
 	l.texts[file], l.last = text, file
-	asJSON, err := yaml.YAMLToJSON(text)
+	toJSON := yaml.YAMLToJSON // of a field that is there twice the last counts
+	if !main {
+		toJSON = yaml.YAMLToJSONStrict // it is refused
+	}
+	asJSON, err := toJSON(text)
 	if err != nil {
 		return nil, &ConfigError{file, lineOf(err), fmt.Errorf("not YAML or JSON: %w", bounded(err))}
 	}
@@ -169,17 +182,14 @@ func (l *loader) claim(fields map[string]any, file string) {
 }
 
 // defaultHard gives the main configuration the kubelet's default thresholds where they apply.
-func (l *loader) defaultHard(main map[string]any) error {
-	hard, isMap := main["evictionHard"].(map[string]any)
-	if set := main["evictionHard"]; set != nil && !isMap {
-		return errors.New("evictionHard is not a map")
-	}
+func (l *loader) defaultHard(main map[string]any) {
+	hard, _ := main["evictionHard"].(map[string]any)
 	merge, _ := main["mergeDefaultEvictionSettings"].(bool)
 	if minor, ok := minorOf(l.version); ok && minor < 33 {
 		merge = false // it knows no such field
 	}
-	if main["evictionHard"] != nil && !merge {
-		return nil
+	if hard != nil && !merge {
+		return
 	}
 	filled := make(map[string]any)
 	for signal, amount := range defaultEvictionHard(l.version) {
@@ -191,7 +201,6 @@ func (l *loader) defaultHard(main map[string]any) error {
 		l.sources["evictionHard/"+signal] = l.sources["evictionHard"]
 	}
 	main["evictionHard"] = filled
-	return nil
 }
 
 // at is where a path stands: itself, or what holds it.
@@ -214,14 +223,18 @@ func (l *loader) typeError(err error) error {
 	}
 	path := strings.Replace(wrong.Field, ".", "/", 1)
 	file := l.at(path).File
-	return &ConfigError{file, l.line(file, path), fmt.Errorf("%s is a %s and should be a %s", path, wrong.Value, wrong.Type)}
+	return &ConfigError{file, l.line(file, path), fmt.Errorf("%s is of type %s, not %s", clean(path), wrong.Value, wrong.Type)}
 }
 
 func (l *loader) invalid(p problem) {
 	file := l.at(p.path).File
 	e := ConfigError{file, l.line(file, p.path), fmt.Errorf("%s: %s", p.path, p.text)}
+	code := ConfigRefused
+	if p.lowNotBelowHigh {
+		code = LowNotBelowHigh
+	}
 	l.findings = append(l.findings, Finding{
-		Code: ConfigRefused, Text: e.Error() + ": the kubelet does not start with it, and goes on with what it has until it is restarted.", Do: "Correct " + file + ".",
+		Code: code, Text: e.Error() + ": the kubelet does not start with it, and goes on with what it has until it is restarted.", Do: "Correct " + file + ".",
 	})
 }
 

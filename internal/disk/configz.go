@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,6 +35,8 @@ type Configz struct {
 	// CAFiles hold the certificates that the kubelet's is verified against, in PEM; one that is missing counts for nothing. None is an error:
 	// the token is never sent to somebody unknown.
 	CAFiles []string
+	// Timeout bounds one question; 0 is 5 s.
+	Timeout time.Duration
 }
 
 // ConfigzError is why the kubelet did not say.
@@ -71,7 +74,7 @@ func (e *ConfigzError) Hint() string {
 
 // Read asks once. version is the kubelet's.
 func (c *Configz) Read(ctx context.Context, version string) (Settings, error) {
-	ctx, cancel := context.WithTimeout(ctx, configzTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, configzTimeout))
 	defer cancel()
 	text, status, err := c.get(ctx)
 	if err != nil {
@@ -156,7 +159,7 @@ func parseConfigz(text []byte, version string) (Settings, error) {
 	if err := json.Unmarshal(text, &answer); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return Settings{}, fmt.Errorf("%s is a %s", wrong.Field, wrong.Value)
+			return Settings{}, fmt.Errorf("%s is a %s", clean(wrong.Field), wrong.Value)
 		}
 		return Settings{}, errors.New("the answer is not JSON") // its text may hold a secret
 	}

@@ -130,13 +130,15 @@ type eviction struct{ hard, soft, grace, reclaim map[string]string }
 type problem struct {
 	path string // evictionHard/imagefs.available
 	text string
+	// lowNotBelowHigh is set for the one that has a name of its own.
+	lowNotBelowHigh bool
 }
 
 // thresholds reads them by the kubelet's rules, those of disks alone, and says what it would refuse to start with (ParseThresholdConfig in
 // pkg/kubelet/eviction/helpers.go).
 func (e *eviction) thresholds(source func(path string) Source) (all []Threshold, problems []problem) {
 	refuse := func(field, signal string, err error) {
-		problems = append(problems, problem{field + "/" + signal, err.Error()})
+		problems = append(problems, problem{path: field + "/" + signal, text: err.Error()})
 	}
 	graces := make(map[string]time.Duration)
 	for _, signal := range slices.Sorted(maps.Keys(e.grace)) {

@@ -115,7 +115,7 @@ func (d *document) settings(version string, source func(path string) Source) (Se
 	s := Settings{Version: version}
 	var problems []problem
 	refuse := func(path, format string, args ...any) {
-		problems = append(problems, problem{path, fmt.Sprintf(format, args...)})
+		problems = append(problems, problem{path: path, text: fmt.Sprintf(format, args...)})
 	}
 	missing := source("")
 	missing.From, missing.File = FromDefault, ""
@@ -150,6 +150,7 @@ func (d *document) settings(version string, source func(path string) Source) (Se
 			path = high
 		}
 		refuse(path, "imageGCLowThresholdPercent %d is not below imageGCHighThresholdPercent %d", s.LowPercent.Value, s.HighPercent.Value)
+		problems[len(problems)-1].lowNotBelowHigh = true
 	}
 	minor, known := minorOf(version)
 	switch oldest := s.MaximumAge.Value; {

@@ -36,6 +36,7 @@ func TestDocs(t *testing.T) {
 	}
 	for _, reason := range []string{
 		"ContainerRuntimeAnswers", "ContainerRuntimeNotReady", "ContainerRuntimeDoesNotAnswer", "ImagesCanBePulled", "RegistriesReachable", "NodeNotAtFault",
+		"EvictionThresholdPassed", "EvictionNear", "ImageGCFails", "ImageGCWillFail", "DiskHasRoom",
 	} {
 		if !strings.Contains(page, "`"+reason+"`") {
 			t.Errorf("the page does not tell of %s", reason)

@@ -23,10 +23,11 @@ const (
 	ContainerRuntimeUnavailable Type = "ContainerRuntimeUnavailable"
 	ImagePullFailing            Type = "ImagePullFailing"
 	RegistryUnreachable         Type = "RegistryUnreachable"
+	ImageFilesystemPressure     Type = "ImageFilesystemPressure"
 )
 
 // Types lists the conditions, in the order in which they are shown.
-var Types = []Type{ContainerRuntimeUnavailable, ImagePullFailing, RegistryUnreachable}
+var Types = []Type{ContainerRuntimeUnavailable, ImagePullFailing, RegistryUnreachable, ImageFilesystemPressure}
 
 // holds is how long a judgement must hold before a condition follows it.
 var holds = map[Type]struct{ bad, fine time.Duration }{
@@ -39,6 +40,9 @@ var holds = map[Type]struct{ bad, fine time.Duration }{
 	// minutes it has failed twice, and three times where failing takes no longer than a few seconds. That something is reached is a fact and
 	// no silence; half a minute is the time in which what failed beside it is asked again.
 	RegistryUnreachable: {2 * time.Minute, 30 * time.Second},
+	// What a pull needs only while it unpacks is free again soon. The kubelet leaves DiskPressure after 5 minutes too
+	// (evictionPressureTransitionPeriod).
+	ImageFilesystemPressure: {2 * time.Minute, 5 * time.Minute},
 }
 
 // Observation is everything that the conditions depend on, at one moment. A nil part was not seen (yet, or at all): what could not be looked
@@ -47,6 +51,7 @@ type Observation struct {
 	Runtime    *Runtime
 	Pulls      *Pulls
 	Registries *Registries
+	Disk       *Disk
 }
 
 // Runtime is how the container runtime answers.
@@ -128,6 +133,7 @@ func Step(before State, seen Observation, now time.Time) (State, []Verdict) {
 		ContainerRuntimeUnavailable: judgeRuntime(seen.Runtime),
 		ImagePullFailing:            judgePulls(seen.Pulls),
 		RegistryUnreachable:         judgeRegistries(seen.Registries),
+		ImageFilesystemPressure:     judgeDisk(seen.Disk, before.conditions[ImageFilesystemPressure].True),
 	}
 	var verdicts []Verdict
 	for _, t := range Types {

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"net"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -70,7 +72,9 @@ type Node struct {
 	KernelVersion    string
 	ContainerRuntime string // "containerd://1.7.2"
 	KubeletVersion   string
-	Conditions       []Condition
+	// KubeletAddress is where the kubelet of the node serves, as HOST:PORT; empty where the node does not say.
+	KubeletAddress string
+	Conditions     []Condition
 }
 
 // Condition is a condition of the Node, the kubelet's own ones among them.
@@ -183,6 +187,7 @@ func reduceNode(n *corev1.Node) Node {
 		Name: n.Name, UID: string(n.UID),
 		Architecture: info.Architecture, OperatingSystem: info.OperatingSystem, OSImage: info.OSImage,
 		KernelVersion: info.KernelVersion, ContainerRuntime: info.ContainerRuntimeVersion, KubeletVersion: info.KubeletVersion,
+		KubeletAddress: kubeletAddress(n),
 	}
 	for _, c := range n.Status.Conditions {
 		node.Conditions = append(node.Conditions, Condition{
@@ -190,6 +195,17 @@ func reduceNode(n *corev1.Node) Node {
 		})
 	}
 	return node
+}
+
+// kubeletAddress is where the API server would ask the kubelet, by the node's own word: its internal address.
+func kubeletAddress(n *corev1.Node) string {
+	port := n.Status.DaemonEndpoints.KubeletEndpoint.Port
+	for _, a := range n.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP && port != 0 {
+			return net.JoinHostPort(a.Address, strconv.Itoa(int(port)))
+		}
+	}
+	return ""
 }
 
 func reduceEvent(e *corev1.Event) Event {

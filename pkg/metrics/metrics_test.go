@@ -63,6 +63,20 @@ func fill(m *Metrics) {
 	m.CountImageProbe("docker.io", cause.None)
 	m.CountImageProbe("docker.io", cause.NotFound)
 	m.SetImagesMissing(map[string]int{"docker.io": 1, "registry.k8s.io": 0})
+	yes, no := true, false
+	m.SetDisk(&Disk{
+		Filesystems: []Filesystem{
+			{Name: "imagefs", Roles: []string{"imagefs", "containerfs"}, Mountpoint: "/var/lib/containerd", Type: "xfs", SizeBytes: 100e9, AvailableBytes: 20e9, Inodes: 1e6, InodesFree: 9e5},
+			{Name: "nodefs", Roles: []string{"nodefs"}, Mountpoint: "/", Type: "btrfs", SizeBytes: 50e9, AvailableBytes: 40e9},
+		},
+		Thresholds: []EvictionThreshold{{Signal: "imagefs.available", Kind: "hard", At: 15e9}, {Signal: "imagefs.inodesFree", Kind: "hard", At: 5e4, Inodes: true}},
+		GC:         &ImageGC{HighPercent: 85, LowPercent: 80, UsedPercent: 81, WantedBytes: 1e9, ReclaimableBytes: 5e8},
+		Forecasts: []Forecast{
+			{"imagefs", "eviction_hard", noon.Add(2 * time.Hour)}, {"imagefs", "eviction_hard", noon.Add(time.Hour)}, {"imagefs", "image_gc_high", noon.Add(30 * time.Minute)},
+		},
+		SettingsSource: "configz", Findings: []string{"gc_meets_eviction"}, SandboxPresent: &yes, SandboxPinned: &no,
+	})
+	m.SetPressure(map[string]float64{"cpu": .25, "io": 0})
 }
 
 // scrape gets the page as a Prometheus that accepts this does.
@@ -215,7 +229,7 @@ func TestHistogram(t *testing.T) {
 		}
 		for _, metric := range family.GetMetric() {
 			h := metric.GetHistogram()
-			if len(h.GetBucket()) != 6 || h.Schema == nil || h.GetZeroThreshold() == 0 || len(h.GetPositiveSpan()) == 0 {
+			if len(h.GetBucket()) != 4 || h.Schema == nil || h.GetZeroThreshold() == 0 || len(h.GetPositiveSpan()) == 0 {
 				t.Errorf("%d classic buckets, native schema %v, spans %v: want both kinds", len(h.GetBucket()), h.Schema, h.GetPositiveSpan())
 			}
 		}
@@ -248,7 +262,9 @@ func TestUnknownYet(t *testing.T) {
 	wantSamples(t, having(all, "pullwatch_runtime_"), map[string]string{"pullwatch_runtime_reachable": "0", "pullwatch_runtime_up": "0", "pullwatch_runtime_ready": "0"})
 	wantSamples(t, having(all, "pullwatch_images"), map[string]string{})
 	m.SetRuntime(Runtime{Reachable: true})
-	wantSamples(t, having(samples(t, m), "pullwatch_images"), map[string]string{"pullwatch_images": "0"})
+	wantSamples(t, having(samples(t, m), "pullwatch_images"), map[string]string{
+		"pullwatch_images": "0", "pullwatch_images_unused": "0", "pullwatch_images_wrong_platform": "0", "pullwatch_images_pulled_again_total": "0",
+	})
 
 	// A check that never succeeded says so; one that did keeps its time.
 	m.ObserveCheck("runtime", time.Second, noon, false)
@@ -327,16 +343,16 @@ func TestSeriesOfHealthyNode(t *testing.T) {
 	m.SetNode(Node{Architecture: "amd64", Kernel: "6.1"})
 	m.SetRuntime(Runtime{Reachable: true, Up: true, Ready: true, Images: 42})
 	m.SetEstablished([]string{"docker.io", "ghcr.io", "quay.io", "registry.k8s.io"})
-	for _, method := range []string{"Status", "Version", "ListImages"} { // what the agent's checks call
+	for _, method := range []string{"Status", "Version", "ListImages", "ListContainers", "ImageFsInfo", "ImageStatus"} { // what the agent's checks call
 		m.ObserveCall(method, "OK", time.Millisecond)
 	}
-	for _, check := range []string{"runtime", "images"} {
+	for _, check := range []string{"runtime", "images", "disk"} {
 		m.ObserveCheck(check, time.Millisecond, noon, true)
 	}
 	m.SetStream("pods", true)
 	m.SetStream("nodes", true)
 	m.SetFailing(nil)
-	m.SetConditions([]Condition{{Type: "ContainerRuntimeUnavailable"}, {Type: "ImagePullFailing"}})
+	m.SetConditions([]Condition{{Type: "ContainerRuntimeUnavailable"}, {Type: "ImagePullFailing"}, {Type: "RegistryUnreachable"}, {Type: "ImageFilesystemPressure"}})
 	probes := []RegistryProbe{reached("registry.k8s.io"), reached("docker.io")}
 	probes[1].Phases["token"] = 80 * time.Millisecond
 	probes[1].RateLimit = &RateLimit{Limit: 100, Remaining: 97, Window: 6 * time.Hour, Source: "anonymous"}
@@ -346,6 +362,13 @@ func TestSeriesOfHealthyNode(t *testing.T) {
 	m.SetRegistryProbes(probes)
 	m.CountImageProbe("docker.io", cause.None)
 	m.SetImagesMissing(map[string]int{"docker.io": 0, "registry.k8s.io": 0})
+	fine := true
+	disk := &Disk{Filesystems: []Filesystem{{Name: "imagefs", Inodes: 1}, {Name: "nodefs", Inodes: 1}}, GC: &ImageGC{}, Findings: []string{"gc_meets_eviction"}, SandboxPresent: &fine, SandboxPinned: &fine}
+	for _, signal := range []string{"imagefs", "nodefs"} { // as the defaults have them on two filesystems
+		disk.Thresholds = append(disk.Thresholds, EvictionThreshold{Signal: signal + ".available", Kind: "hard"}, EvictionThreshold{Signal: signal + ".inodesFree", Kind: "hard", Inodes: true})
+	}
+	m.SetDisk(disk)
+	m.SetPressure(map[string]float64{"cpu": 0, "memory": 0, "io": 0})
 	all := samples(t, m)
 	own := len(having(all, "pullwatch_"))
 	t.Logf("%d series on a healthy node: %d of Pullwatch, %d of the Go runtime and the process", len(all), own, len(all)-own)

@@ -13,11 +13,14 @@ import (
 var (
 	nodeDesc = desc("pullwatch_node_info", "This node; the value is always 1.",
 		"architecture", "os", "os_image", "kernel_version", "container_runtime", "container_runtime_version", "kubelet_version")
-	reachableDesc = desc("pullwatch_runtime_reachable", "Whether something accepts connections on the container runtime's socket.")
-	upDesc        = desc("pullwatch_runtime_up", "Whether the container runtime answers CRI calls.")
-	readyDesc     = desc("pullwatch_runtime_ready", "Whether the container runtime says that it is ready (condition RuntimeReady).")
-	imagesDesc    = desc("pullwatch_images", "Images on this node.")
-	failingDesc   = desc("pullwatch_containers_failing", "Containers and sandboxes of this node that wait because an image cannot be pulled, now.",
+	reachableDesc     = desc("pullwatch_runtime_reachable", "Whether something accepts connections on the container runtime's socket.")
+	upDesc            = desc("pullwatch_runtime_up", "Whether the container runtime answers CRI calls.")
+	readyDesc         = desc("pullwatch_runtime_ready", "Whether the container runtime says that it is ready (condition RuntimeReady).")
+	imagesDesc        = desc("pullwatch_images", "Images on this node.")
+	unusedDesc        = desc("pullwatch_images_unused", "Images of no container, running or exited, of no volume, and not pinned.")
+	wrongPlatformDesc = desc("pullwatch_images_wrong_platform", "Images built for a platform that this node's runtime does not run: they start with an exec format error, or by emulation.")
+	pulledAgainDesc   = desc("pullwatch_images_pulled_again_total", "Images that vanished from this node and were pulled again, in this agent's life.")
+	failingDesc       = desc("pullwatch_containers_failing", "Containers and sandboxes of this node that wait because an image cannot be pulled, now.",
 		"cause", "scope", "registry")
 	sinceDesc = desc("pullwatch_container_failing_since_timestamp_seconds",
 		"Since when a container of this node waits for an image that cannot be pulled, as a Unix time; 0 is unknown. At most --max-failing-series of them.",
@@ -44,6 +47,8 @@ type values struct {
 	failing []Failing
 	probes  []prometheus.Metric // as rendered, as are those below
 	missing []prometheus.Metric
+
+	disk, pressure []prometheus.Metric
 }
 
 type failingKey struct {
@@ -59,10 +64,10 @@ func (s *state) set(change func(*values)) {
 }
 
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{nodeDesc, reachableDesc, upDesc, readyDesc, imagesDesc, failingDesc, sinceDesc, unseenDesc} {
+	for _, d := range [...]*prometheus.Desc{nodeDesc, reachableDesc, upDesc, readyDesc, imagesDesc, unusedDesc, wrongPlatformDesc, pulledAgainDesc, failingDesc, sinceDesc, unseenDesc} {
 		ch <- d
 	}
-	for _, d := range probeDescs {
+	for _, d := range slices.Concat(probeDescs, diskDescs) {
 		ch <- d
 	}
 }
@@ -84,6 +89,9 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(readyDesc, number(r.Ready))
 		if r.Images >= 0 {
 			gauge(imagesDesc, float64(r.Images))
+			gauge(unusedDesc, float64(r.UnusedImages))
+			gauge(wrongPlatformDesc, float64(r.WrongPlatform))
+			ch <- prometheus.MustNewConstMetric(pulledAgainDesc, prometheus.CounterValue, float64(r.PulledAgain))
 		}
 	}
 	counts := make(map[failingKey]int, len(s.zero))
@@ -111,7 +119,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(sinceDesc, timestamp(f.Since), f.Namespace, f.Pod, f.Container, f.Kind, f.Image, f.Registry, f.Cause.String())
 	}
 	gauge(unseenDesc, float64(len(now.failing)-len(shown)))
-	for _, rendered := range [...][]prometheus.Metric{now.probes, now.missing} {
+	for _, rendered := range [...][]prometheus.Metric{now.probes, now.missing, now.disk, now.pressure} {
 		for _, series := range rendered {
 			ch <- series
 		}

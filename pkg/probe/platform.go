@@ -53,5 +53,13 @@ func MatchCRIO(own v1.Platform) func(offered []string) int {
 	}
 }
 
+// MatchRuntime picks as the runtime of that name does: "containerd" or "cri-o". One that is not known is taken for containerd.
+func MatchRuntime(name string, own v1.Platform) func(offered []string) int {
+	if name == "cri-o" {
+		return MatchCRIO(own)
+	}
+	return MatchContainerd(own)
+}
+
 // OwnPlatform is what this program was built for and runs on. In a pod that is what the runtime takes: it has pulled this very program.
 func OwnPlatform() v1.Platform { return platforms.DefaultSpec() }

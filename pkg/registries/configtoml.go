@@ -1,6 +1,7 @@
 package registries
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,12 +33,16 @@ type configFile struct {
 // pluginTable is what of a plugin's settings is read: those of registries, and those that decide who pulls (containerd,
 // internal/cri/config: CheckLocalImagePullConfigs).
 type pluginTable struct {
-	Registry                   *registryTable `toml:"registry"`
-	UseLocalImagePull          bool           `toml:"use_local_image_pull"`
-	DisableSnapshotAnnotations *bool          `toml:"disable_snapshot_annotations"`
-	DiscardUnpackedLayers      bool           `toml:"discard_unpacked_layers"`
-	MaxConcurrentDownloads     *int           `toml:"max_concurrent_downloads"`
-	ImagePullWithSyncFs        bool           `toml:"image_pull_with_sync_fs"`
+	Registry     *registryTable `toml:"registry"`
+	SandboxImage string         `toml:"sandbox_image"` // until 1.7
+	PinnedImages struct {
+		Sandbox string `toml:"sandbox"`
+	} `toml:"pinned_images"`
+	UseLocalImagePull          bool  `toml:"use_local_image_pull"`
+	DisableSnapshotAnnotations *bool `toml:"disable_snapshot_annotations"`
+	DiscardUnpackedLayers      bool  `toml:"discard_unpacked_layers"`
+	MaxConcurrentDownloads     *int  `toml:"max_concurrent_downloads"`
+	ImagePullWithSyncFs        bool  `toml:"image_pull_with_sync_fs"`
 }
 
 // localPull tells whether the settings have the CRI plugin itself pull, and not the transfer service.
@@ -115,6 +120,7 @@ func (c *Containerd) readConfig(path string, main bool) (imports []string) {
 	for _, plugin := range imagePlugins(f.Version) {
 		of := f.Plugins[plugin]
 		c.LocalPull = c.LocalPull || of.localPull()
+		c.SandboxImage = cmp.Or(of.PinnedImages.Sandbox, of.SandboxImage, c.SandboxImage)
 		if of.Registry != nil {
 			c.merge(of.Registry)
 		}

@@ -26,6 +26,8 @@ type Containerd struct {
 	TLS map[string]InlineTLS
 	// LocalPull is use_local_image_pull, or a setting that forces it.
 	LocalPull bool
+	// SandboxImage is the image of pod sandboxes, where the file tells it; 1.x tells it in its status too.
+	SandboxImage string
 	// Source is where all this is known from.
 	Source string
 	// NotChecked is why it is not known.

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/disk"
+)
+
+// dfAnswer is what `pullwatch df` prints.
+type dfAnswer struct {
+	Schema string `json:"schema"`
+	*disk.Report
+	// NotKnown is what only an agent's memory could tell.
+	NotKnown []string `json:"notKnown,omitempty"`
+}
+
+// looking is where disks and the kubelet's settings are looked at.
+type looking struct{ disk agent.DiskConfig }
+
+// The places of a node, and those of a pod's service account.
+const (
+	kubeletDir       = "/var/lib/kubelet"
+	kubeletFile      = "/var/lib/kubelet/config.yaml" // kubeadm's
+	serviceAccountAt = "/var/run/secrets/kubernetes.io/serviceaccount/"
+)
+
+func (l *looking) flags(f *pflag.FlagSet) {
+	c := &l.disk
+	f.StringVar(&c.NodeDir, "nodefs-path", kubeletDir, "a directory on the kubelet's filesystem: its root directory, or in a pod an emptyDir")
+	f.StringVar(&c.KubeletFile, "kubelet-config", kubeletFile, "the kubelet's configuration file, for its thresholds where it does not tell them itself; empty is none")
+	f.StringVar(&c.KubeletDropIns, "kubelet-config-dir", "", "the directory of its drop-ins (the kubelet's --config-dir)")
+	f.StringVar(&c.TokenFile, "kubelet-token-file", serviceAccountAt+"token", "token to ask the kubelet for its settings with (/configz), over verified TLS alone; empty asks nothing")
+	f.StringArrayVar(&c.CAFiles, "kubelet-ca-file", []string{serviceAccountAt + "ca.crt"}, "certificates that the kubelet's own is verified against (repeatable)")
+}
+
+func dfCommand(p *program) *cobra.Command {
+	var o output
+	var l looking
+	var r reaching
+	cmd := &cobra.Command{
+		Use:   "df",
+		Short: "Show the filesystems of images against the kubelet's thresholds, and what garbage collection could free",
+		Long: `Shows the filesystems that images, containers and the kubelet live on, as the kubelet counts them: how full each is, where the kubelet
+collects images (GC) and where it evicts pods, what it could collect, and, where an agent runs, when it will come to that at the present rate.
+
+The thresholds are those in force: from the kubelet itself where the agent may ask it, else from its configuration file, else its defaults, which are
+marked as assumed.
+
+Exit codes: 0; 1 a threshold of eviction is met, or garbage collection fails; 2 the filesystem of images could not be looked at, or wrong use.`,
+		Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(o.validate(), r.validate()); err != nil {
+				return err
+			}
+			answer, err := p.df(cmd.Context(), &l, &r)
+			if err != nil {
+				return err
+			}
+			if o.format != "table" {
+				err = o.data(p.stdout, answer)
+			} else {
+				err = p.printDF(answer)
+			}
+			return cmp.Or(err, answer.outcome())
+		},
+	}
+	o.flags(cmd.Flags(), "")
+	l.flags(cmd.Flags())
+	r.flags(cmd.Flags())
+	return cmd
+}
+
+// df asks the agent, or looks once.
+func (p *program) df(ctx context.Context, l *looking, r *reaching) (*dfAnswer, error) {
+	answer := &dfAnswer{Schema: "pullwatch.df/v1"}
+	if snapshot, err := p.snapshot(ctx); err == nil && snapshot.Disk.Value != nil {
+		answer.Report = snapshot.Disk.Value
+		return answer, nil
+	}
+	answer.NotKnown = []string{"when a threshold will be reached: no agent has watched", "which images are too young to be collected: none is taken to be"}
+	config, _, err := p.runtimeConfig(ctx, r)
+	if err != nil {
+		answer.NotKnown = append(answer.NotKnown, "how the runtime is configured: "+firstLine(err.Error()))
+	}
+	client, _, err := p.settings.runtime()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }()
+	look := agent.DiskLook{
+		Client: client, Runtime: config, NodeDir: l.disk.NodeDir, Finder: &disk.Finder{}, History: &disk.History{}, Settings: p.kubeletSettings(ctx, &l.disk),
+	}
+	if look.Images, err = client.ListImages(ctx); err != nil {
+		return nil, err
+	}
+	containers, err := client.ListContainers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	look.Unused = (&disk.Tracker{}).Observe(look.Images, containers, nil, 0, time.Now())
+	answer.Report, _ = look.Report(ctx) // what was not seen is in it
+	return answer, nil
+}
+
+// kubeletSettings reads the kubelet's settings, from itself where the own Node and a token can be had.
+func (p *program) kubeletSettings(ctx context.Context, c *agent.DiskConfig) disk.Settings {
+	address, version := "", ""
+	if !p.settings.noKube {
+		if k, err := p.settings.kube(); err == nil {
+			if node, err := k.Node(ctx); err == nil {
+				address, version = node.KubeletAddress, node.KubeletVersion
+			}
+		}
+	}
+	return agent.KubeletSettings(ctx, c, address, p.settings.nodeName, version)
+}
+
+// outcome is the command's.
+func (a *dfAnswer) outcome() error {
+	images := false
+	for i := range a.Filesystems {
+		f := &a.Filesystems[i]
+		for _, role := range f.Roles {
+			images = images || role == disk.ImageFS
+		}
+		for _, t := range f.Thresholds {
+			if t.Met && !a.Settings.Assumed {
+				return errNotFine
+			}
+		}
+	}
+	switch {
+	case !images && len(a.Unseen) > 0:
+		return withHint(errors.New(a.Unseen[0].Error), cmp.Or(a.Unseen[0].Do, "See what is not seen above."))
+	case a.GC != nil && a.GC.Fails && !a.Settings.Assumed:
+		return errNotFine
+	}
+	return nil
+}
+
+// barWidth is that of a bar, in characters: a mark in it is 2% of a filesystem.
+const barWidth = 50
+
+func (p *program) printDF(a *dfAnswer) error {
+	said := labels{}
+	for i := range a.Filesystems {
+		if i > 0 {
+			said.line("")
+		}
+		said.filesystem(a, &a.Filesystems[i])
+	}
+	for _, u := range a.Unseen {
+		said.line("%s not seen: %s", u.Role, u.Error)
+		if u.Do != "" {
+			said.line("  do:    %s", u.Do)
+		}
+	}
+	said.line("")
+	said.settings(a)
+	for _, f := range a.Findings {
+		said.line("  note:  %s", f.Text)
+		said.line("         %s", f.Do)
+	}
+	for _, text := range a.NotKnown {
+		p.note("Not known: %s", text)
+	}
+	_, err := io.WriteString(p.stdout, said.String())
+	return err
+}
+
+// filesystem writes one: its bars, and how far it is to each threshold.
+func (l *labels) filesystem(a *dfAnswer, f *disk.FilesystemReport) {
+	var roles []string
+	for _, r := range f.Roles {
+		roles = append(roles, string(r))
+	}
+	l.line("%s  %s, %s on %s", strings.Join(roles, " + "), f.Mountpoint, f.Type, f.Device)
+	var marks []mark100
+	gc := a.GC
+	images := len(f.Roles) > 0 && f.Roles[0] == disk.ImageFS
+	if images && gc != nil && !gc.Off {
+		marks = append(marks, mark100{float64(gc.HighPercent), 'G'})
+	}
+	shown := make(map[string]bool)
+	for _, t := range f.Thresholds {
+		if !t.Signal.Inodes() && f.SizeBytes > 0 {
+			marks = append(marks, mark100{100 - 100*float64(t.At)/float64(f.SizeBytes), 'E'})
+		}
+	}
+	l.line("  bytes  %s %3d%% used, %s of %s available", bar(float64(f.UsedPercent), marks), f.UsedPercent, disk.Bytes(f.AvailableBytes), disk.Bytes(f.SizeBytes))
+	if f.Inodes > 0 {
+		marks = nil
+		for _, t := range f.Thresholds {
+			if t.Signal.Inodes() {
+				marks = append(marks, mark100{100 - 100*float64(t.At)/float64(f.Inodes), 'E'})
+			}
+		}
+		used := 100 - 100*float64(f.InodesFree)/float64(f.Inodes)
+		l.line("  inodes %s %3.0f%% used, %d of %d free", bar(used, marks), used, f.InodesFree, f.Inodes)
+	}
+	if images && gc != nil {
+		l.collection(a, gc, f)
+	}
+	for _, t := range f.Thresholds {
+		text := fmt.Sprintf("%s below %s", t.Signal, t.Value)
+		if shown[text+t.Kind] || t.Signal.Role() == disk.ContainerFS && len(f.Roles) > 1 {
+			continue
+		}
+		shown[text+t.Kind] = true
+		far := "MET: the kubelet evicts pods"
+		if !t.Met {
+			far = "in " + amount(t.Available-t.At, t.Signal.Inodes())
+		}
+		l.line("  E  eviction (%s) where %s: %s%s", t.Kind, text, far, l.ahead(a, f.Name, "eviction_"+t.Kind, t.Signal))
+	}
+}
+
+// collection writes what garbage collection would do.
+func (l *labels) collection(a *dfAnswer, gc *disk.GCReport, f *disk.FilesystemReport) {
+	switch {
+	case gc.Off:
+		l.line("  G  the kubelet collects no images")
+		return
+	case gc.Collects && gc.Fails:
+		l.line("  G  image collection at %d%%: COLLECTS NOW AND FAILS: it wants %s and finds %s", gc.HighPercent, disk.Bytes(gc.WantedBytes), disk.Bytes(gc.Reclaimable))
+	case gc.Collects:
+		l.line("  G  image collection at %d%%: collects now, wants %s down to %d%%, finds %s", gc.HighPercent, disk.Bytes(gc.WantedBytes), gc.LowPercent, disk.Bytes(gc.Reclaimable))
+	default:
+		l.line("  G  image collection at %d%%: in %s%s", gc.HighPercent, disk.Bytes(f.AvailableBytes-gc.TriggerBytes), l.ahead(a, f.Name, disk.AheadGC, ""))
+	}
+	really := "what that really frees is not known: " + gc.EstimateBasis
+	if gc.EstimateBytes != nil {
+		really = fmt.Sprintf("really about %s (%s)", disk.Bytes(*gc.EstimateBytes), gc.EstimateBasis)
+	}
+	l.line("     it could delete %d unused images, %s as the kubelet counts; %s", gc.Candidates, disk.Bytes(gc.Reclaimable), really)
+	if gc.Young > 0 {
+		l.line("     %d more are unused and too young", gc.Young)
+	}
+	if !gc.Collects && gc.Reclaimable < gc.WantedAtTrigger {
+		l.line("     NOT ENOUGH: it will want %s when it begins", disk.Bytes(gc.WantedAtTrigger))
+	}
+}
+
+// ahead is a forecast in a few words.
+func (l *labels) ahead(a *dfAnswer, filesystem disk.Role, threshold string, signal disk.Signal) string {
+	for _, f := range a.Forecast {
+		if f.Filesystem != filesystem || f.Threshold != threshold || f.Signal != signal {
+			continue
+		}
+		switch f.Outlook {
+		case disk.OutlookGoing:
+			return fmt.Sprintf(", in %s at %s an hour", age(time.Duration(f.InSeconds*float64(time.Second))), amount(f.PerHour, signal.Inodes()))
+		case disk.OutlookNotGoing:
+			return ", not going there"
+		}
+	}
+	return ""
+}
+
+func (l *labels) settings(a *dfAnswer) {
+	s := &a.Settings
+	if !s.Assumed {
+		l.line("thresholds: from %s", s.Source)
+		return
+	}
+	l.line("thresholds: ASSUMED, the kubelet's defaults: its settings could not be read")
+	for _, text := range s.Failed {
+		l.line("  tried: %s", firstLine(text))
+	}
+	if s.Do != "" {
+		l.line("  do:    %s", s.Do)
+	}
+}
+
+// amount is a number of bytes or inodes.
+func amount(n int64, inodes bool) string {
+	if inodes {
+		return fmt.Sprintf("%d inodes", n)
+	}
+	return disk.Bytes(n)
+}
+
+// mark100 is a letter at a percentage of a bar.
+type mark100 struct {
+	percent float64
+	letter  byte
+}
+
+// bar is a percentage as people see it: [######   G E  ].
+func bar(percent float64, marks []mark100) string {
+	at := func(percent float64) int { return min(max(int(percent*barWidth/100), 0), barWidth-1) }
+	b := []byte(strings.Repeat(" ", barWidth))
+	for i := range b[:min(max(int(math.Ceil(percent*barWidth/100)), 0), barWidth)] {
+		b[i] = '#'
+	}
+	for _, m := range marks {
+		b[at(m.percent)] = m.letter
+	}
+	return "[" + string(b) + "]"
+}
