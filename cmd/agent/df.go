@@ -15,12 +15,14 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/disk"
+	"github.com/pullwatch/pullwatch/internal/pulls"
 )
 
 // dfAnswer is what `pullwatch df` prints.
 type dfAnswer struct {
 	Schema string `json:"schema"`
 	*disk.Report
+	Fits []fitAnswer `json:"fits,omitempty"`
 	// NotKnown is what only an agent's memory could tell.
 	NotKnown []string `json:"notKnown,omitempty"`
 }
@@ -40,6 +42,7 @@ func (l *looking) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.NodeDir, "nodefs-path", kubeletDir, "a directory on the kubelet's filesystem: its root directory, or in a pod an emptyDir")
 	f.StringVar(&c.KubeletFile, "kubelet-config", kubeletFile, "the kubelet's configuration file, for its thresholds where it does not tell them itself; empty is none")
 	f.StringVar(&c.KubeletDropIns, "kubelet-config-dir", "", "the directory of its drop-ins (the kubelet's --config-dir)")
+	f.StringVar(&c.KubeletAddress, "kubelet-address", "", "HOST:PORT of the kubelet, to ask it for its settings (default as the Node tells)")
 	f.StringVar(&c.TokenFile, "kubelet-token-file", serviceAccountAt+"token", "token to ask the kubelet for its settings with (/configz), over verified TLS alone; empty asks nothing")
 	f.StringArrayVar(&c.CAFiles, "kubelet-ca-file", []string{serviceAccountAt + "ca.crt"}, "certificates that the kubelet's own is verified against (repeatable)")
 }
@@ -49,7 +52,7 @@ func dfCommand(p *program) *cobra.Command {
 	var l looking
 	var r reaching
 	cmd := &cobra.Command{
-		Use:   "df",
+		Use:   "df [IMAGE...]",
 		Short: "Show the filesystems of images against the kubelet's thresholds, and what garbage collection could free",
 		Long: `Shows the filesystems that images, containers and the kubelet live on, as the kubelet counts them: how full each is, where the kubelet
 collects images (GC) and where it evicts pods, what it could collect, and, where an agent runs, when it will come to that at the present rate.
@@ -57,15 +60,27 @@ collects images (GC) and where it evicts pods, what it could collect, and, where
 The thresholds are those in force: from the kubelet itself where the agent may ask it, else from its configuration file, else its defaults, which are
 marked as assumed.
 
-Exit codes: 0; 1 a threshold of eviction is met, or garbage collection fails; 2 the filesystem of images could not be looked at, or wrong use.`,
-		Args: atMost(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+Of each IMAGE it asks the registry, as probe does, and tells whether it will fit here: what there is to download, what of it is on the node, and what it
+will take unpacked, which is an estimate.
+
+Exit codes: 0; 1 a threshold of eviction is met, garbage collection fails, or an image will not fit; 2 the filesystem of images could not be looked at, or wrong use.`,
+		RunE: func(cmd *cobra.Command, images []string) error {
 			if err := errors.Join(o.validate(), r.validate()); err != nil {
 				return err
+			}
+			for _, image := range images {
+				if pulls.Registry(image) == "" {
+					return &usageError{fmt.Sprintf("%q is no image", image), "Write an image as pods name it."}
+				}
 			}
 			answer, err := p.df(cmd.Context(), &l, &r)
 			if err != nil {
 				return err
+			}
+			if len(images) > 0 {
+				if err := p.fit(cmd.Context(), &r, answer, images); err != nil {
+					return err
+				}
 			}
 			if o.format != "table" {
 				err = o.data(p.stdout, answer)
@@ -113,6 +128,41 @@ func (p *program) df(ctx context.Context, l *looking, r *reaching) (*dfAnswer, e
 	return answer, nil
 }
 
+// fitAnswer is whether an image will fit on this node.
+type fitAnswer struct {
+	Image string `json:"image"`
+	disk.Fit
+}
+
+// fit asks the registries of images, and tells whether they will fit.
+func (p *program) fit(ctx context.Context, r *reaching, a *dfAnswer, images []string) error {
+	probed, err := p.probe(ctx, r, images)
+	if err != nil {
+		return err
+	}
+	for _, i := range probed.Images {
+		fit := fitAnswer{Image: i.Image.Image}
+		switch {
+		case len(i.Layers) == 0:
+			fit.Answer, fit.Text = disk.NotKnown, "What it has in it is not known: "+cmp.Or(i.Error, i.NotChecked, i.Cause.Title())+"."
+		default:
+			var layers []disk.Layer
+			present := make(map[string]bool)
+			var passed int64
+			for _, layer := range i.Layers {
+				layers = append(layers, disk.Layer{Digest: layer.Digest, Bytes: layer.SizeBytes})
+				// The layers that are here are the lowest ones.
+				if passed += layer.SizeBytes; i.PresentBytes != nil && passed <= *i.PresentBytes {
+					present[layer.Digest] = true
+				}
+			}
+			fit.Fit = a.Fit(layers, present)
+		}
+		a.Fits = append(a.Fits, fit)
+	}
+	return nil
+}
+
 // kubeletSettings reads the kubelet's settings, from itself where the own Node and a token can be had.
 func (p *program) kubeletSettings(ctx context.Context, c *agent.DiskConfig) disk.Settings {
 	address, version := "", ""
@@ -138,6 +188,11 @@ func (a *dfAnswer) outcome() error {
 			if t.Met && !a.Settings.Assumed {
 				return errNotFine
 			}
+		}
+	}
+	for i := range a.Fits {
+		if a.Fits[i].Answer == disk.No {
+			return errNotFine
 		}
 	}
 	switch {
@@ -171,6 +226,10 @@ func (p *program) printDF(a *dfAnswer) error {
 	for _, f := range a.Findings {
 		said.line("  note:  %s", f.Text)
 		said.line("         %s", f.Do)
+	}
+	for i := range a.Fits {
+		said.line("")
+		said.fit(&a.Fits[i])
 	}
 	for _, text := range a.NotKnown {
 		p.note("Not known: %s", text)
@@ -266,6 +325,23 @@ func (l *labels) ahead(a *dfAnswer, filesystem disk.Role, threshold string, sign
 		}
 	}
 	return ""
+}
+
+// fit writes whether an image will fit.
+func (l *labels) fit(f *fitAnswer) {
+	switch f.Answer {
+	case disk.Yes:
+		l.line("%s: fits", f.Image)
+	case disk.No:
+		l.line("%s: does NOT fit", f.Image)
+	default:
+		l.line("%s: not known whether it fits", f.Image)
+	}
+	l.line("  %s", f.Text)
+	if f.DownloadBytes+f.PresentBytes > 0 {
+		l.line("  %s to download, %s of it here already; unpacked about %s (times %.1f, %s)", disk.Bytes(f.DownloadBytes), disk.Bytes(f.PresentBytes),
+			disk.Bytes(f.UnpackedBytes), f.Factor, f.FactorBasis)
+	}
 }
 
 func (l *labels) settings(a *dfAnswer) {

@@ -109,9 +109,6 @@ func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
 
 // snapshot asks the agent on this node for what it knows.
 func (p *program) snapshot(ctx context.Context) (*agent.Snapshot, error) {
-	if p.settings.socket == "" {
-		return nil, fmt.Errorf("%w: --socket is empty", agent.ErrNoAgent)
-	}
 	s, err := agent.Fetch(ctx, p.settings.socket)
 	switch {
 	case err == nil, errors.Is(err, agent.ErrNoAgent):

@@ -1,19 +1,23 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/pkg/cri"
+	"github.com/pullwatch/pullwatch/pkg/probe"
 )
 
 func imagesCommand(p *program) *cobra.Command {
@@ -28,6 +32,9 @@ func imagesCommand(p *program) *cobra.Command {
 columns are those of crictl, and after these come two more:
 
 PLATFORM is what the image was built for: one for another platform may be pulled without a word, and fails when it starts.
+With --unused come only those that garbage collection may take, least recently used first, and UNUSED FOR: since an agent here saw a container of it
+last, or with a + since it first saw the image. With --wrong-platform come only those that this node's runtime does not run.
+
 USED BY is a pod with a container of the image, running or exited, and how many more there are; such an image is not garbage to the
 kubelet, nor is one that the runtime has pinned. Who mounts an image as a volume is not seen.
 
@@ -36,6 +43,9 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.validate(); err != nil {
 				return err
+			}
+			if t.sort != "name" && t.sort != "size" {
+				return &usageError{fmt.Sprintf("--sort %q: no such order", t.sort), "Orders are name and size."}
 			}
 			keep, err := imageFilter(filters)
 			if err != nil {
@@ -53,6 +63,10 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 			images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
 				return len(args) > 0 && !named(image, args[0]) || !keep(image)
 			})
+			if o.format == "table" && !o.quiet || t.unused || t.wrongPlatform {
+				t.ask(cmd.Context(), p, client, images)
+				images = t.chosen(cmd.Context(), p, client, images)
+			}
 			switch {
 			case o.format != "table":
 				return o.message(p.stdout, &runtimeapi.ListImagesResponse{Images: images})
@@ -63,12 +77,14 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				}
 				return lines(p.stdout, ids)
 			}
-			t.ask(cmd.Context(), p, client, images)
 			return table(p.stdout, t.rows(&o, images))
 		},
 	}
 	o.flags(cmd.Flags(), "print only image IDs")
 	cmd.Flags().BoolVar(&t.digests, "digests", false, "show digests")
+	cmd.Flags().BoolVar(&t.unused, "unused", false, "only images that nothing uses and nothing pins, least recently used first")
+	cmd.Flags().BoolVar(&t.wrongPlatform, "wrong-platform", false, "only images built for a platform that this node's runtime does not run")
+	cmd.Flags().StringVar(&t.sort, "sort", "name", "order of the table: name, size (largest first)")
 	cmd.Flags().BoolVar(&t.pinned, "pinned", false, "show which images are pinned: garbage collection leaves them")
 	filterFlag(cmd.Flags(), &filters)
 	cmd.Flags().BoolVar(&o.noTrunc, "no-trunc", false, "show whole IDs and digests")
@@ -129,15 +145,23 @@ func named(image *runtimeapi.Image, name string) bool {
 // imageTable is what the table of images shows beside the images themselves.
 type imageTable struct {
 	digests, pinned bool
-	configs         []cri.ImageConfig   // of each image
-	users           map[string][]string // of each image's ID
+	configs         map[string]cri.ImageConfig // of each image's ID, as are the next two
+	users           map[string][]string
+	records         map[string]agent.ImageRecord // what an agent remembers
+
+	unused, wrongPlatform bool
+	sort                  string
 }
 
 // ask fills in what the list of images does not tell. What cannot be seen costs its own cells and a note.
 func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) {
-	var err error
-	if t.configs, err = imageConfigs(ctx, client, images); err != nil {
+	configs, err := imageConfigs(ctx, client, images)
+	if err != nil {
 		p.note("Not known: the platform of some images: %v", err)
+	}
+	t.configs = make(map[string]cri.ImageConfig, len(images))
+	for i, image := range images {
+		t.configs[image.GetId()] = configs[i]
 	}
 	containers, err := client.ListContainers(ctx)
 	if err != nil {
@@ -146,25 +170,85 @@ func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, im
 	t.users = cri.UsersOf(images, containers)
 }
 
+// chosen are the images that were asked for, in the order in which they were.
+func (t *imageTable) chosen(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) []*runtimeapi.Image {
+	if t.unused {
+		images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool { return image.GetPinned() || len(t.users[image.GetId()]) > 0 })
+		records, err := agent.FetchImages(ctx, p.settings.socket)
+		if err != nil {
+			p.note("Not known: since when they are unused: %v", err)
+		}
+		t.records = make(map[string]agent.ImageRecord, len(records))
+		for _, r := range records {
+			t.records[r.ID] = r
+		}
+	}
+	if t.wrongPlatform {
+		match := probe.MatchRuntime(runtimeName(ctx, client), probe.OwnPlatform())
+		images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
+			platform := t.configs[image.GetId()].Platform()
+			return platform == "" || match([]string{platform}) == 0
+		})
+	}
+	slices.SortStableFunc(images, func(a, b *runtimeapi.Image) int {
+		switch {
+		case t.sort == "size":
+			return cmp.Compare(b.GetSize(), a.GetSize())
+		case t.unused:
+			x, y := t.records[a.GetId()], t.records[b.GetId()]
+			return cmp.Or(x.LastUsed.Compare(y.LastUsed), x.FirstSeen.Compare(y.FirstSeen))
+		}
+		return 0
+	})
+	return images
+}
+
+// runtimeName is what the runtime calls itself; empty where it does not say.
+func runtimeName(ctx context.Context, client *cri.Client) string {
+	version, err := client.Version(ctx)
+	if err != nil {
+		return ""
+	}
+	return version.GetRuntimeName()
+}
+
+// unusedFor is since when an image is unused, as far as an agent saw.
+func (t *imageTable) unusedFor(id string, now time.Time) string {
+	r, ok := t.records[id]
+	switch {
+	case !ok:
+		return ""
+	case r.LastUsed.IsZero():
+		return age(now.Sub(r.FirstSeen)) + "+"
+	}
+	return age(now.Sub(r.LastUsed))
+}
+
 // rows are crictl's columns first, so that a script which cuts them finds them where they were, and then ours.
 func (t *imageTable) rows(o *output, images []*runtimeapi.Image) [][]string {
 	var rows [][]string
-	for i, image := range images {
+	now := time.Now()
+	for _, image := range images {
 		digest := "<none>"
 		if list := image.GetRepoDigests(); len(list) > 0 {
 			_, digest, _ = strings.Cut(list[0], "@")
 		}
 		for _, name := range imageNames(image) {
 			rows = append(rows, t.columns(name[0], name[1], o.shown(digest), o.shown(image.GetId()), size(image.GetSize()),
-				strconv.FormatBool(image.GetPinned()), t.configs[i].Platform(), usedBy(image, t.users[image.GetId()])))
+				strconv.FormatBool(image.GetPinned()), t.configs[image.GetId()].Platform(), usedBy(image, t.users[image.GetId()]), t.unusedFor(image.GetId(), now)))
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })
-	return append([][]string{t.columns("IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE", "PINNED", "PLATFORM", "USED BY")}, rows...)
+	if t.sort == "name" && !t.unused {
+		slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })
+	}
+	return append([][]string{t.columns("IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE", "PINNED", "PLATFORM", "USED BY", "UNUSED FOR")}, rows...)
 }
 
 // columns takes those out of a row that were not asked for.
 func (t *imageTable) columns(row ...string) []string {
+	if !t.unused {
+		row = row[:8]
+	}
 	if !t.pinned {
 		row = slices.Delete(row, 5, 6)
 	}

@@ -21,6 +21,26 @@ var ErrNoAgent = errors.New("no agent answers")
 
 // Fetch asks the agent behind the unix socket for its snapshot. The error wraps ErrNoAgent where none runs there.
 func Fetch(ctx context.Context, socket string) (*Snapshot, error) {
+	var s Snapshot
+	if err := fetch(ctx, socket, SnapshotPath, &s); err != nil {
+		return nil, err
+	}
+	if s.Schema != SnapshotSchema {
+		return nil, fmt.Errorf("agent at %s speaks %q and this program %q: use the agent's own version", socket, s.Schema, SnapshotSchema)
+	}
+	return &s, nil
+}
+
+// FetchImages asks the agent behind the unix socket for what it remembers of each image.
+func FetchImages(ctx context.Context, socket string) (records []ImageRecord, err error) {
+	err = fetch(ctx, socket, ImagesPath, &records)
+	return records, err
+}
+
+func fetch(ctx context.Context, socket, path string, to any) error {
+	if socket == "" {
+		return fmt.Errorf("%w: --socket is empty", ErrNoAgent)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client := http.Client{Transport: &http.Transport{
@@ -29,29 +49,25 @@ func Fetch(ctx context.Context, socket string) (*Snapshot, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pullwatch"+SnapshotPath, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pullwatch"+path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	response, err := client.Do(request)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w at %s", ErrNoAgent, socket)
+		return fmt.Errorf("%w at %s", ErrNoAgent, socket)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("agent at %s: %w", socket, os.ErrPermission)
+		return fmt.Errorf("agent at %s: %w", socket, os.ErrPermission)
 	case err != nil:
-		return nil, fmt.Errorf("agent at %s: %w", socket, err)
+		return fmt.Errorf("agent at %s: %w", socket, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("agent at %s: %s", socket, response.Status)
+		return fmt.Errorf("agent at %s: %s", socket, response.Status)
 	}
-	var s Snapshot
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxSnapshot)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("agent at %s: unreadable answer: %w", socket, err)
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxSnapshot)).Decode(to); err != nil {
+		return fmt.Errorf("agent at %s: unreadable answer: %w", socket, err)
 	}
-	if s.Schema != SnapshotSchema {
-		return nil, fmt.Errorf("agent at %s speaks %q and this program %q: use the agent's own version", socket, s.Schema, SnapshotSchema)
-	}
-	return &s, nil
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
@@ -78,7 +79,57 @@ func (a *Agent) observation() (seen health.Observation) {
 		seen.Pulls = pulls
 	}
 	seen.Registries = a.askedRegistries()
+	if d := a.snapshot.disk.Load(); d.Value != nil && d.Error == "" && time.Since(d.At) < diskLasts {
+		seen.Disk = diskObservation(d.Value, a.config.Disk.Window)
+	}
 	return seen
+}
+
+// diskLasts is how long a look at the disks counts. Older ones say nothing of now.
+const diskLasts = 4 * diskEvery
+
+// diskObservation is what conditions are judged by. It is nil where nothing may follow: the thresholds are assumed, or the filesystem of images was not
+// seen.
+func diskObservation(r *disk.Report, window time.Duration) *health.Disk {
+	if r.Settings.Assumed || len(r.Filesystems) == 0 || r.Filesystems[0].Roles[0] != disk.ImageFS {
+		return nil
+	}
+	ahead := func(filesystem disk.Role, threshold string, signal disk.Signal) *time.Duration {
+		for _, f := range r.Forecast {
+			if f.Filesystem == filesystem && f.Threshold == threshold && f.Signal == signal && (f.Outlook == disk.OutlookGoing || f.Outlook == disk.OutlookReached) {
+				in := time.Duration(f.InSeconds * float64(time.Second))
+				return &in
+			}
+		}
+		return nil
+	}
+	d := &health.Disk{Window: window}
+	if g := r.GC; g != nil && !g.Off {
+		d.GC = &health.ImageGC{
+			Mountpoint: r.Filesystems[0].Mountpoint, UsedPercent: g.UsedPercent, HighPercent: g.HighPercent, HighIn: ahead(disk.ImageFS, disk.AheadGC, ""),
+			WantedBytes: g.WantedAtTrigger, ReclaimableBytes: g.Reclaimable,
+		}
+		if g.Collects {
+			d.GC.WantedBytes = g.WantedBytes
+		}
+	}
+	for i := range r.Filesystems {
+		f := &r.Filesystems[i]
+		for _, t := range f.Thresholds {
+			if t.Signal.Role() == disk.ContainerFS { // always a copy of one of the others
+				continue
+			}
+			e := health.Eviction{
+				Signal: string(t.Signal), Mountpoint: f.Mountpoint, Soft: t.Kind == "soft", Available: t.Available, At: t.At, Capacity: f.SizeBytes,
+				Inodes: t.Signal.Inodes(), Images: slices.Contains(f.Roles, disk.ImageFS), In: ahead(f.Name, "eviction_"+t.Kind, t.Signal),
+			}
+			if e.Inodes {
+				e.Capacity = f.Inodes
+			}
+			d.Evictions = append(d.Evictions, e)
+		}
+	}
+	return d
 }
 
 // kubeletBlamesRuntime tells whether the kubelet is not ready for want of its runtime (kubelet, runtime.go: "container runtime is down",

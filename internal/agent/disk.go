@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -29,7 +30,9 @@ type DiskConfig struct {
 	NodeDir string
 	// KubeletFile and KubeletDropIns are the kubelet's configuration; either may be empty.
 	KubeletFile, KubeletDropIns string
-	// TokenFile and CAFiles are for the kubelet's configz, at the address that the Node tells; without a token it is not asked.
+	// KubeletAddress is where the kubelet is asked, as HOST:PORT; empty is where the Node tells.
+	KubeletAddress string
+	// TokenFile and CAFiles are for the kubelet's configz; without a token it is not asked.
 	TokenFile string
 	CAFiles   []string
 	// Window is how far ahead a full disk becomes a condition.
@@ -48,6 +51,7 @@ func (c *DiskConfig) Kubelet(address, version string) *disk.Kubelet {
 // KubeletSettings reads them. A serving certificate of the kubelet's own making is for the node's name alone, so that is asked for where it is not for
 // the address.
 func KubeletSettings(ctx context.Context, c *DiskConfig, address, nodeName, version string) disk.Settings {
+	address = cmp.Or(c.KubeletAddress, address)
 	kubelet := c.Kubelet(address, version)
 	settings := kubelet.Settings(ctx)
 	var wrong x509.HostnameError

@@ -31,21 +31,24 @@ const (
 
 // Fit is whether an image will fit on the filesystem of images.
 type Fit struct {
-	Answer Answer
-	Text   string // a sentence
+	Answer Answer `json:"answer"`
+	Text   string `json:"text"` // a sentence
 
-	DownloadBytes int64 // of layers that are not here yet
-	PresentBytes  int64 // of layers that are here already, as far as it is known
+	DownloadBytes int64 `json:"downloadBytes"` // of layers that are not here yet
+	PresentBytes  int64 `json:"presentBytes"`  // of layers that are here already, as far as it is known
 	// UnpackedBytes is an estimate of what is not here, by Factor; FactorBasis says where that is from.
-	UnpackedBytes int64
-	Factor        float64
-	FactorBasis   string
+	UnpackedBytes int64   `json:"unpackedBytes"`
+	Factor        float64 `json:"factor"`
+	FactorBasis   string  `json:"factorBasis"`
 	// NeededBytes is an estimate of what the filesystem has to hold. It lies between LeastBytes and MostBytes.
-	NeededBytes, LeastBytes, MostBytes int64
+	NeededBytes int64 `json:"neededBytes"`
+	LeastBytes  int64 `json:"leastBytes"`
+	MostBytes   int64 `json:"mostBytes"`
 	// AvailableBytes is what there is; UntilEvictionBytes and UntilGCBytes are what may be used up before pods are evicted and images collected.
 	// They are below zero where that is so already, and nil where thresholds are assumed.
-	AvailableBytes                   int64
-	UntilEvictionBytes, UntilGCBytes *int64
+	AvailableBytes     int64  `json:"availableBytes"`
+	UntilEvictionBytes *int64 `json:"untilEvictionBytes,omitempty"`
+	UntilGCBytes       *int64 `json:"untilGCBytes,omitempty"`
 }
 
 // FitInput is what the answer comes from.

@@ -18,6 +18,10 @@ type Report struct {
 	Sandbox     *Sandbox           `json:"sandboxImage,omitempty"`
 	Findings    []Finding          `json:"findings,omitempty"`
 	Load        *Load              `json:"load,omitempty"`
+	// Runtime is its name. ImagesBytes are the sizes of all images as it tells them, SnapshotBytes what it says that they use unpacked.
+	Runtime       string `json:"runtime,omitempty"`
+	ImagesBytes   int64  `json:"imagesBytes"`
+	SnapshotBytes int64  `json:"snapshotBytes"`
 }
 
 // FilesystemReport is a filesystem and the thresholds of the kubelet on it.
@@ -154,7 +158,7 @@ type Known struct {
 // NewReport puts together what is known.
 func NewReport(k *Known, now time.Time) *Report {
 	r := &Report{
-		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Load: k.Load, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
+		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Load: k.Load, Runtime: k.RuntimeName, SnapshotBytes: k.SnapshotBytes, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
 		Settings: SettingsReport{Source: k.Settings.HighPercent.Source.String(), Assumed: k.Settings.Assumed()},
 	}
 	for _, err := range k.Settings.Failed {
@@ -163,6 +167,9 @@ func NewReport(k *Known, now time.Time) *Report {
 	}
 	for _, u := range k.Found.Unseen {
 		r.Unseen = append(r.Unseen, UnseenReport{u.Role, u.Path, u.Err.Error(), Hint(u.Err)})
+	}
+	if k.Unused != nil {
+		r.ImagesBytes = k.Unused.TotalBytes()
 	}
 	standings := Standings(&k.Found, &k.Settings)
 	for i := range k.Found.Filesystems {
@@ -198,6 +205,30 @@ func NewReport(k *Known, now time.Time) *Report {
 	r.Findings = view.Findings()
 	slices.SortStableFunc(r.Forecast, func(a, b Ahead) int { return cmp.Compare(a.rank(), b.rank()) })
 	return r
+}
+
+// Fit tells whether an image with these layers will fit, of which those that are in present are here already.
+func (r *Report) Fit(layers []Layer, present map[string]bool) Fit {
+	in := FitInput{
+		Layers: layers, Present: present, Runtime: r.Runtime, ImagesBytes: r.ImagesBytes, SnapshotBytes: r.SnapshotBytes,
+		Settings: &Settings{HighPercent: Setting[int]{defaultHighPercent, Source{Assumed: r.Settings.Assumed}}},
+	}
+	if r.GC != nil {
+		in.Settings.HighPercent.Value = r.GC.HighPercent
+	}
+	for i := range r.Filesystems {
+		f := &r.Filesystems[i]
+		if !slices.Contains(f.Roles, ImageFS) {
+			continue
+		}
+		in.Images = &Filesystem{Roles: f.Roles, SizeBytes: f.SizeBytes, AvailableBytes: f.AvailableBytes}
+		for _, t := range f.Thresholds {
+			in.Standings = append(in.Standings, Standing{
+				Threshold: Threshold{Signal: t.Signal, Amount: Amount{Text: t.Value}, Soft: t.Kind == "soft"}, Filesystem: in.Images, Available: t.Available, At: t.At, Met: t.Met,
+			})
+		}
+	}
+	return WillFit(in)
 }
 
 func (s *Standing) report() ThresholdReport {
