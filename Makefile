@@ -59,7 +59,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
-	@cd test/node && $(GO) test -short . ./asked ./probed
+	@cd test/node && $(GO) test -short . ./asked ./probed ./filled
 
 .PHONY: test
 test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
@@ -70,6 +70,7 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -quick
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
@@ -79,6 +80,10 @@ asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow
 .PHONY: probed
 probed: ## write docs/probe-faults.md: what the probe and the real containerd say of every fault (needs root; 5 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed -update
+
+.PHONY: filled
+filled: build ## write docs/disk-filled.md: what Pullwatch says of a disk, and then the real kubelet (needs root; 8 minutes)
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -update
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node

@@ -32,6 +32,8 @@ type Case struct {
 	Says []string
 	// Removes is how many images it deletes.
 	Removes int
+	// Condition is the reason of ImageFilesystemPressure before that, of slow cases.
+	Condition string
 	// Blind is a kubelet that has no figures of the disk.
 	Blind bool
 	// Differs are the figures that the kubelet has otherwise; Note is why.
@@ -94,7 +96,7 @@ var disks = []Disk{
 				Settings: map[string]any{"imageGCHighThresholdPercent": 60, "imageGCLowThresholdPercent": 40, "imageMinimumGCAge": "1s"},
 				Images:   append(images("unused", 2, 12), used(images("web", 3, 24))...),
 				Says:     []string{"FreeDiskSpaceFailed", "ImageGCFailed"},
-				Removes:  2,
+				Removes:  2, Condition: "ImageGCFails",
 			},
 			{
 				Name:     "no image left to delete",
@@ -112,7 +114,7 @@ var disks = []Disk{
 				Name: "every image is younger than the minimum age", Slow: true,
 				Settings: map[string]any{"imageGCHighThresholdPercent": 60, "imageGCLowThresholdPercent": 50, "imageMinimumGCAge": "1h"},
 				Images:   append(images("unused", 3, 20), used(images("web", 1, 20))...),
-				Says:     []string{"FreeDiskSpaceFailed", "ImageGCFailed"},
+				Says:     []string{"FreeDiskSpaceFailed", "ImageGCFailed"}, Condition: "ImageGCFails",
 			},
 			{
 				Name: "a soft threshold, as a quantity",
@@ -179,8 +181,8 @@ var disks = []Disk{
 					"evictionHard": map[string]string{"imagefs.available": "50%"},
 				},
 				Images: images("unused", 5, 20),
-				Blind:  true,
-				Note:   "with containerd, the kubelet then has no figures of any filesystem: it neither collects nor evicts",
+				Says:   []string{"ImageGCFailed"}, Blind: true, Condition: "EvictionThresholdPassed",
+				Note: "with containerd, the kubelet then has no figures of any filesystem: it neither collects nor evicts",
 			},
 		},
 	},

@@ -73,7 +73,7 @@ func startLab(t *testing.T, d *Disk) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := l.close(); err != nil {
+		if err := l.Down(); err != nil {
 			t.Error(err)
 		}
 	})

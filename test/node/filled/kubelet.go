@@ -33,7 +33,8 @@ func newAsks(n *node.Node) (*asks, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := os.ReadFile(filepath.Join(n.Dir, "kubelet", "pki", "kubelet.crt"))
+	a := &asks{n: n, token: config.BearerToken}
+	certificate, err := os.ReadFile(a.certificate())
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +43,12 @@ func newAsks(n *node.Node) (*asks, error) {
 		return nil, errors.New("the kubelet's certificate is none")
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: n.NodeName}}
-	return &asks{n, http.Client{Transport: transport, Timeout: 10 * time.Second}, config.BearerToken}, nil
+	a.client = http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return a, nil
 }
+
+// certificate is the file of the kubelet's own, which it has signed itself.
+func (a *asks) certificate() string { return filepath.Join(a.n.Dir, "kubelet", "pki", "kubelet.crt") }
 
 func (a *asks) get(ctx context.Context, path string, to any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.n.Addr(node.PartKubelet)+path, nil)

@@ -17,8 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pullwatch/pullwatch/internal/disk"
-	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
@@ -28,10 +26,7 @@ type lab struct {
 	root       string // containerd's, which is where the disk is mounted
 	config     map[string]any
 	asks       *asks
-	runtime    *cri.Client
-	configz    disk.Configz
-	finder     disk.Finder
-	tracker    disk.Tracker
+	bin        string // Pullwatch
 	kubeletDir string
 	fs         string  // what the kubelet calls the disk when it evicts
 	entered    []image // of the case that is tried
@@ -56,8 +51,8 @@ func newLab(ctx context.Context, d *Disk, out io.Writer) (*lab, error) {
 			// Off is for nodes that have no statistics of disks: image garbage collection and eviction then do nothing.
 			"localStorageCapacityIsolation":    true,
 			"evictionPressureTransitionPeriod": "5s",
-			// Nobody but the case writes to the disk.
-			"shutdownGracePeriod": "0s",
+			// Pullwatch asks it at the address that the Node tells, which is never one of loopback.
+			"address": "0.0.0.0",
 		},
 	}
 	fs, kubeletDir := "imagefs", filepath.Join(dir, "kubelet")
@@ -71,10 +66,6 @@ func newLab(ctx context.Context, d *Disk, out io.Writer) (*lab, error) {
 		return nil, err
 	}
 	l := &lab{Node: n, root: filepath.Join(dir, "containerd"), fs: fs, kubeletDir: kubeletDir}
-	l.configz = disk.Configz{
-		URL: "https://" + n.Addr(node.PartKubelet), ServerName: n.NodeName, TokenFile: filepath.Join(dir, "token"),
-		CAFiles: []string{filepath.Join(dir, "kubelet", "pki", "kubelet.crt")},
-	}
 	err = n.StopKubelet()
 	if err == nil {
 		err = l.readConfig()
@@ -83,10 +74,10 @@ func newLab(ctx context.Context, d *Disk, out io.Writer) (*lab, error) {
 		l.asks, err = newAsks(n)
 	}
 	if err == nil {
-		l.runtime, err = cri.Dial(cri.Config{Runtime: n.CRISocket()})
+		l.bin, err = filepath.Abs("../../../bin/pullwatch")
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "token"), []byte(l.asks.token), 0o600)
+		_, err = os.Stat(l.bin)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Down())
@@ -105,14 +96,6 @@ func (l *lab) readConfig() error {
 }
 
 func (l *lab) startKubelet(ctx context.Context) error { return l.Restart(ctx, node.PartKubelet) }
-
-func (l *lab) close() error {
-	var err error
-	if l.runtime != nil {
-		err = l.runtime.Close()
-	}
-	return errors.Join(err, l.Down())
-}
 
 // configure writes the kubelet's configuration: the lab's, with settings on top.
 func (l *lab) configure(settings map[string]any) error {
@@ -171,6 +154,22 @@ func (l *lab) clear(ctx context.Context) error {
 			return err
 		}
 	}
+	// Until the kubelet has removed them too, containers keep their images.
+	for deadline := time.Now().Add(90 * time.Second); ; {
+		left, err := l.containers(ctx)
+		if err != nil {
+			return err
+		}
+		if left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d containers are left of pods that are gone", left)
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
 	ballast, err := filepath.Glob(filepath.Join(l.root, "ballast*"))
 	for _, file := range ballast {
 		err = errors.Join(err, os.RemoveAll(file))
@@ -179,6 +178,9 @@ func (l *lab) clear(ctx context.Context) error {
 		err = errors.Join(err, l.RemoveImage(ctx, l.Registry().Ref(i.tag())))
 	}
 	l.entered = nil
+	if err == nil { // containerd removes what no image needs a moment later
+		_, err = l.freeze(ctx, 5*time.Second)
+	}
 	return err
 }
 

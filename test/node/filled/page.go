@@ -87,11 +87,11 @@ func (r *result) row(c *Case) string {
 	for _, name := range r.compared() {
 		before = append(before, name+" "+number(r.said[name]))
 	}
+	if r.condition != nil {
+		before = append(before, r.condition.Reason+": `"+r.condition.Message+"`")
+	}
 	for _, e := range r.told.events {
-		line := e.Reason + ": `" + e.Text + "`"
-		if !slices.Contains(then, line) {
-			then = append(then, line)
-		}
+		then = append(then, e.Reason+": `"+e.Text+"`")
 	}
 	switch {
 	case r.told.removed > 0:

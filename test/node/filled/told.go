@@ -18,13 +18,13 @@ import (
 type told struct {
 	events  []event
 	figures figures
-	removed int // images
+	removed int // images, by one collection or the first round of evictions
 }
 
-// event is one that the kubelet recorded.
+// event is the first one of its reason that the kubelet recorded.
 type event struct{ Reason, Text string }
 
-// reasons are those of events that are about disks.
+// reasons are those of events that are about disks, in the order in which they are told.
 var reasons = []string{
 	"FreeDiskSpaceFailed", "ImageGCFailed", "InvalidDiskCapacity", "EvictionThresholdMet", "NodeHasDiskPressure", "Evicted",
 }
@@ -74,8 +74,10 @@ func (l *lab) told(ctx context.Context, before string, since time.Time) (*told, 
 		return !slices.Contains(reasons, e.Reason) || e.LastTimestamp.Time.Before(since.Truncate(time.Second))
 	})
 	slices.SortStableFunc(items, func(a, b corev1.Event) int {
-		return cmp.Or(a.FirstTimestamp.Compare(b.FirstTimestamp.Time), cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)))
+		return cmp.Or(cmp.Compare(slices.Index(reasons, a.Reason), slices.Index(reasons, b.Reason)), a.FirstTimestamp.Compare(b.FirstTimestamp.Time))
 	})
+	// The first of each is about what was there before the kubelet did anything: 10 s later it may evict the next pod.
+	items = slices.CompactFunc(items, func(a, b corev1.Event) bool { return a.Reason == b.Reason })
 	for _, e := range items {
 		text, _, _ := strings.Cut(e.Message, " Container ") // what it used depends on when that was last looked at
 		t.events = append(t.events, event{e.Reason, strings.TrimSpace(text)})
@@ -98,11 +100,13 @@ func (t *told) readLog(log, fs string) {
 			t.set(name, m[i+1])
 		}
 	}
-	t.removed = len(removes.FindAllString(log, -1))
-	saw, _, acts := strings.Cut(log, reclaims)
+	saw, did, acts := strings.Cut(log, reclaims)
 	if !acts {
+		t.removed = len(removes.FindAllString(log, -1))
 		return
 	}
+	did, _, _ = strings.Cut(did, reclaims)
+	t.removed = len(removes.FindAllString(did, -1))
 	for _, m := range observes.FindAllStringSubmatch(saw, -1) { // the last ones count
 		if strings.HasPrefix(m[1], fs+".") {
 			t.set(m[1], m[2])
@@ -130,12 +134,10 @@ func (t *told) readEvents(fs string) {
 	}
 }
 
-// says are the reasons of the events, each once.
+// says are the reasons of the events.
 func (t *told) says() (list []string) {
 	for _, e := range t.events {
-		if !slices.Contains(list, e.Reason) {
-			list = append(list, e.Reason)
-		}
+		list = append(list, e.Reason)
 	}
 	return list
 }

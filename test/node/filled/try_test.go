@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // result is what both sides said in a case.
@@ -16,6 +18,8 @@ type result struct {
 	said    figures // by Pullwatch, before
 	summary figures // by the kubelet in /stats/summary, before; nil while it was held
 	told    *told   // by the kubelet, then
+	// condition is ImageFilesystemPressure before that, where it was true.
+	condition *corev1.NodeCondition
 }
 
 // patience is how long the kubelet may take: 5 minutes between two collections, 10 s between two looks at evictions, and some.
@@ -33,14 +37,10 @@ func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
 	if err := l.startKubelet(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := l.observe(ctx, 0); err != nil {
+	if err := l.startAgent(ctx); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.run(ctx, c.Images), l.pull(ctx, c.Late)); err != nil {
-		return nil, err
-	}
-	settings, err := l.settings(ctx)
-	if err != nil {
+	if err := errors.Join(l.run(ctx, c.Images), l.pull(ctx, c.Late), l.waitAgent(ctx)); err != nil {
 		return nil, err
 	}
 	r := &result{}
@@ -55,7 +55,11 @@ func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.said, err = l.said(ctx, settings); err != nil {
+	looked := time.Now()
+	if c.Slow {
+		looked = looked.Add(imagesLookedAt)
+	}
+	if r.said, err = l.said(ctx, looked); err != nil {
 		return nil, err
 	}
 	// What the kubelet says when it starts is not looked at: whether it collects then depends on whether its statistics are there yet.
@@ -91,6 +95,11 @@ func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
 		if done(c, r.told) {
 			break
 		}
+		if !acts && c.Slow { // no condition comes about in the seconds for which a kubelet is held
+			if r.condition, err = l.condition(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if time.Now().After(deadline) {
 			if c.Says == nil && c.Removes == 0 {
 				break
@@ -111,7 +120,7 @@ func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
 	if err := l.clear(ctx); err != nil {
 		return nil, err
 	}
-	return r, l.StopKubelet()
+	return r, errors.Join(l.Stop(agentPart), l.StopKubelet())
 }
 
 // done tells that the kubelet has done all that the case is to see.
@@ -154,6 +163,13 @@ func (r *result) check(t *testing.T, c *Case, fs string) {
 	}
 	if r.told.removed != c.Removes {
 		t.Errorf("the kubelet deletes %d images, want %d", r.told.removed, c.Removes)
+	}
+	condition := ""
+	if r.condition != nil {
+		condition = r.condition.Reason
+	}
+	if condition != c.Condition {
+		t.Errorf("before that, the reason of the condition is %q, want %q", condition, c.Condition)
 	}
 	kubelet := r.kubelet()
 	for _, name := range r.compared() {
