@@ -80,6 +80,39 @@ func startLab(t *testing.T, d *Disk) *lab {
 	return l
 }
 
+// check holds what both said against each other and against the case.
+func (r *result) check(t *testing.T, c *Case, fs string) {
+	t.Helper()
+	if !slices.Equal(r.told.says(), c.Says) {
+		t.Errorf("the kubelet says %q, want %q", r.told.events, c.Says)
+	}
+	if r.told.removed != c.Removes {
+		t.Errorf("the kubelet deletes %d images, want %d", r.told.removed, c.Removes)
+	}
+	condition := ""
+	if r.condition != nil {
+		condition = r.condition.Reason
+	}
+	if condition != c.Condition {
+		t.Errorf("before that, the reason of the condition is %q, want %q", condition, c.Condition)
+	}
+	kubelet := r.kubelet()
+	for _, name := range r.compared() {
+		said, ok := r.said[name]
+		switch differs := slices.Contains(c.Differs, name); {
+		case !ok:
+			t.Errorf("%s: the kubelet has %d, and nothing was said", name, kubelet[name])
+		case (said == kubelet[name]) == differs:
+			t.Errorf("%s: the kubelet has %s, and %s was said before", name, number(kubelet[name]), number(said))
+		}
+	}
+	for _, name := range c.wanted(fs) {
+		if _, ok := kubelet[name]; !ok {
+			t.Errorf("%s: the kubelet has not told it, so nothing is tested", name)
+		}
+	}
+}
+
 var page sync.Mutex
 
 // keep writes rows into the page, or holds them against what it has.
@@ -124,6 +157,9 @@ func TestPage(t *testing.T) {
 				t.Errorf("%s: no row, or two", c.Name)
 			}
 			seen[c.Name] = true
+			if len(c.Says) == 0 && c.Removes == 0 {
+				t.Errorf("%s: nothing is waited for", c.Name)
+			}
 			if len(c.Differs) > 0 && c.Note == "" {
 				t.Errorf("%s: a difference without a reason", c.Name)
 			}
