@@ -27,6 +27,7 @@ type Case struct {
 	Settings map[string]any // of the kubelet, beside what the lab sets
 	Images   []image        // there when the kubelet starts; those used run as pods
 	Late     []image        // pulled once it has started
+	Sandbox  bool           // the sandbox image is there when the kubelet starts, and not only with the first pod
 	Fill     fill           // what else is written
 	// Says are the reasons of events with which the kubelet says what it does, in their first order.
 	Says []string
@@ -141,6 +142,16 @@ var disks = []Disk{
 				Fill:    fill{LeaveInodes: 120},
 				Says:    []string{"EvictionThresholdMet", "NodeHasDiskPressure", "Evicted"},
 				Removes: 1,
+			},
+			{
+				Name:     "the sandbox image is not pinned",
+				Settings: map[string]any{"evictionHard": map[string]string{"imagefs.available": "15%"}, "imageMinimumGCAge": "1s"},
+				Images:   used(images("web", 1, 4)),
+				Sandbox:  true,
+				Fill:     fill{LeaveMiB: 30},
+				Says:     []string{"EvictionThresholdMet", "NodeHasDiskPressure", "Evicted"},
+				Removes:  1,
+				Note:     "containerd 1.6 pins no image, and no container uses that of sandboxes: the kubelet deletes it under its running pods",
 			},
 		},
 	},

@@ -49,8 +49,9 @@ func newLab(ctx context.Context, d *Disk, out io.Writer) (*lab, error) {
 		KubeletFlags: []string{"--v=3"},
 		KubeletConfig: map[string]any{
 			// Off is for nodes that have no statistics of disks: image garbage collection and eviction then do nothing.
-			"localStorageCapacityIsolation":    true,
-			"evictionPressureTransitionPeriod": "5s",
+			"localStorageCapacityIsolation": true,
+			// Long enough for the Node to be written with it, which happens every 10 s.
+			"evictionPressureTransitionPeriod": "20s",
 			// Pullwatch asks it at the address that the Node tells, which is never one of loopback.
 			"address": "0.0.0.0",
 		},
@@ -174,6 +175,7 @@ func (l *lab) clear(ctx context.Context) error {
 	for _, file := range ballast {
 		err = errors.Join(err, os.RemoveAll(file))
 	}
+	err = errors.Join(err, l.RemoveImage(ctx, l.SandboxImage()))
 	for _, i := range l.entered {
 		err = errors.Join(err, l.RemoveImage(ctx, l.Registry().Ref(i.tag())))
 	}

@@ -126,6 +126,9 @@ func (c *Case) describe() string {
 	for _, kind := range slices.Compact(kinds) {
 		parts = append(parts, fmt.Sprintf("%d %s", count[kind], kind))
 	}
+	if c.Sandbox {
+		parts = append(parts, "the sandbox image")
+	}
 	if c.Fill.LeaveMiB > 0 {
 		parts = append(parts, fmt.Sprintf("other files, but for %d MiB", c.Fill.LeaveMiB))
 	}

@@ -155,13 +155,17 @@ func (l *lab) waitAgent(ctx context.Context) error {
 	}
 }
 
-// containers counts those that containerd has, running or not.
+// containers counts those that containerd has, and sandboxes, running or not.
 func (l *lab) containers(ctx context.Context) (int, error) {
 	client, err := cri.Dial(cri.Config{Runtime: l.CRISocket()})
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
-	list, err := client.ListContainers(ctx)
-	return len(list), err
+	containers, err := client.ListContainers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sandboxes, err := client.ListPodSandboxes(ctx)
+	return len(containers) + len(sandboxes), err
 }

@@ -49,6 +49,12 @@ func (l *lab) prepare(ctx context.Context, c *Case) error {
 	for _, step := range []func() error{
 		func() error { return l.configure(c.Settings) },
 		func() error { return l.pull(ctx, c.Images) },
+		func() error {
+			if !c.Sandbox {
+				return nil
+			}
+			return l.PullImage(ctx, l.SandboxImage())
+		},
 		func() error { return l.startKubelet(ctx) },
 		func() error { return l.startAgent(ctx) },
 		func() error { return l.run(ctx, c.Images) },
