@@ -36,21 +36,23 @@ cross: ## vet and build bin/pullwatch-OS-ARCH for every platform, as the Dockerf
 	done
 
 .PHONY: check
-check: fmt vet lint unit ## format, vet, lint, unit tests: run this before a commit
+check: fmt vet lint unit chart ## format, vet, lint, unit tests, the chart: run this before a commit
 
 .PHONY: fmt
 fmt: ## fail where gofmt would change something
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
 
 .PHONY: vet
-vet: ## go vet, both modules
+vet: ## go vet, all modules
 	@$(GO) vet ./...
 	@cd test/node && $(GO) vet ./...
+	@cd test/chart && $(GO) vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, both modules
+lint: $(GOLANGCI) ## golangci-lint, all modules
 	@$(GOLANGCI) run --allow-serial-runners ./...
 	@cd test/node && $(GOLANGCI) run --allow-serial-runners --config ../../.golangci.yml ./...
+	@cd test/chart && $(GOLANGCI) run --allow-serial-runners --config ../../.golangci.yml ./...
 
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION) (about 4 minutes on 2 cores, once)"
@@ -61,9 +63,15 @@ unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
 	@cd test/node && $(GO) test -short . ./asked ./probed ./filled
 
+# -count=1: it reads files outside of its module, at which the cache of results does not look.
+.PHONY: chart
+chart: ## lint the Helm chart and hold it to the kustomizations (1 minute to compile, then 3 seconds)
+	@cd test/chart && $(GO) test -count=1 ./...
+
 .PHONY: test
-test: unit ## unit tests, then tests against a real containerd and registry from Debian (needs root)
+test: unit chart ## unit tests, then tests against a real containerd and registry from Debian (needs root)
 	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/... ./cmd/node
+	@cd test/node && $(GO) test -count=1 -timeout 10m -short ./monitored
 
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
@@ -71,6 +79,7 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -quick
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./monitored
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
@@ -84,6 +93,10 @@ probed: ## write docs/probe-faults.md: what the probe and the real containerd sa
 .PHONY: filled
 filled: build ## write docs/disk-filled.md: what Pullwatch says of a disk, and then the real kubelet (needs root; 8 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -update
+
+.PHONY: monitored
+monitored: build ## real Prometheus and Alertmanager beside the agent: a registry dies, the alert fires and ends; every panel's query (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 20m -v ./monitored
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node
@@ -114,6 +127,8 @@ fleet: build ## measure what 300 agents cost the API server, about 25 minutes; w
 docs: ## write the pages that are made from the code
 	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
 	@cd test/node && $(GO) test ./asked -run TestDocs -update
+	@cd test/chart && $(GO) test . -run TestDocs -update
+	@cd test/node && $(GO) test ./monitored -run TestPrometheusRules -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 s

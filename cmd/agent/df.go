@@ -223,6 +223,7 @@ func (p *program) printDF(a *dfAnswer) error {
 	}
 	said.line("")
 	said.settings(a)
+	said.kubelet(a.Kubelet)
 	for _, f := range a.Findings {
 		said.line("  note:  %s", f.Text)
 		said.line("         %s", f.Do)
@@ -356,6 +357,18 @@ func (l *labels) settings(a *dfAnswer) {
 	}
 	if s.Do != "" {
 		l.line("  do:    %s", s.Do)
+	}
+}
+
+// kubelet writes what the kubelet says itself.
+func (l *labels) kubelet(k *disk.KubeletSays) {
+	if k == nil {
+		return
+	}
+	now := time.Now()
+	l.line("kubelet: DiskPressure %s for %s (%s)", k.DiskPressure, age(now.Sub(k.Since)), k.Reason)
+	if f := k.GCFailed; f != nil {
+		l.line("  its last failed collection, %s ago, %d times: %s", age(now.Sub(f.At)), f.Count, f.Message)
 	}
 }
 

@@ -64,7 +64,9 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				return len(args) > 0 && !named(image, args[0]) || !keep(image)
 			})
 			if o.format == "table" && !o.quiet || t.unused || t.wrongPlatform {
-				t.ask(cmd.Context(), p, client, images)
+				if err := t.ask(cmd.Context(), p, client, images); t.unused && err != nil {
+					return err // all would be taken for unused
+				}
 				images = t.chosen(cmd.Context(), p, client, images)
 			}
 			switch {
@@ -153,8 +155,8 @@ type imageTable struct {
 	sort                  string
 }
 
-// ask fills in what the list of images does not tell. What cannot be seen costs its own cells and a note.
-func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) {
+// ask fills in what the list of images does not tell. What cannot be seen costs its own cells and a note. The error is why it is not known who uses them.
+func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) error {
 	configs, err := imageConfigs(ctx, client, images)
 	if err != nil {
 		p.note("Not known: the platform of some images: %v", err)
@@ -164,10 +166,11 @@ func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, im
 		t.configs[image.GetId()] = configs[i]
 	}
 	containers, err := client.ListContainers(ctx)
-	if err != nil {
+	if err != nil && !t.unused {
 		p.note("Not known: who uses the images: %v", err)
 	}
 	t.users = cri.UsersOf(images, containers)
+	return err
 }
 
 // chosen are the images that were asked for, in the order in which they were.

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/shirou/gopsutil/v3/host"
 	"github.com/spf13/cobra"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 )
@@ -37,7 +39,11 @@ type machineInfo struct {
 	Architecture string `json:"architecture"` // the kernel's
 	OS           string `json:"os"`
 	Kernel       string `json:"kernel"`
-	Error        string `json:"error,omitempty"`
+	// Emulated are the architectures of others that run here, slowly, by handlers of binfmt_misc.
+	Emulated []string `json:"emulated,omitempty"`
+	// Load is how busy the machine is.
+	Load  disk.Load `json:"load"`
+	Error string    `json:"error,omitempty"`
 }
 
 type runtimeInfo struct {
@@ -48,6 +54,9 @@ type runtimeInfo struct {
 	Version    string          `json:"version,omitempty"`
 	Conditions map[string]bool `json:"conditions,omitempty"`
 	Images     *int            `json:"images,omitempty"`
+	// Platform is what the runtime pulls for. WrongPlatform are images that it does not run, as far as an agent has looked.
+	Platform      string             `json:"platform,omitempty"`
+	WrongPlatform []agent.WrongImage `json:"wrongPlatform,omitempty"`
 	// Missing and Moved are images in use here that their registry does not have, or has another one of under the same tag, as far as the agent was told
 	// without credentials.
 	Missing []string `json:"missing,omitempty"`
@@ -104,7 +113,7 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 	answer := &infoAnswer{Schema: "pullwatch.info/v1"}
 	answer.Agent.Socket = p.settings.socket
 	answer.Node.Name = p.settings.nodeName
-	answer.Machine = machine()
+	answer.Machine = machine(ctx)
 	snapshot, err := p.snapshot(ctx)
 	if err != nil {
 		answer.Agent.Error = err.Error()
@@ -116,6 +125,7 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 			count := len(snapshot.Failures.Value)
 			answer.Agent.Failures = &count
 		}
+		answer.Runtime.WrongPlatform = snapshot.Images.Value.WrongPlatform
 		for _, image := range snapshot.ImageProbes.Value {
 			switch image.Standing {
 			case agent.Missing:
@@ -128,15 +138,24 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 	}
 	problem := p.runtimeInfo(ctx, &answer.Runtime)
 	p.nodeInfo(ctx, snapshot, &answer.Node)
+	answer.Runtime.Platform = platforms.Format(agent.Platform(answer.Node.Architecture))
 	return answer, problem
 }
 
-func machine() machineInfo {
-	info, err := host.Info()
-	if err != nil {
-		return machineInfo{Architecture: runtime.GOARCH, OS: runtime.GOOS, Error: err.Error()}
+func machine(ctx context.Context) machineInfo {
+	m := machineInfo{Architecture: runtime.GOARCH, OS: runtime.GOOS, Load: disk.ReadLoad(ctx, "")}
+	if info, err := host.InfoWithContext(ctx); err != nil {
+		m.Error = err.Error()
+	} else {
+		m.Architecture, m.OS, m.Kernel = info.KernelArch, info.OS, info.KernelVersion
 	}
-	return machineInfo{Architecture: info.KernelArch, OS: info.OS, Kernel: info.KernelVersion}
+	handlers, _ := disk.Handlers("") // where they are not to be seen, as in a pod, none is told
+	for _, h := range handlers {
+		if h.Enabled {
+			m.Emulated = append(m.Emulated, h.Architecture)
+		}
+	}
+	return m
 }
 
 func (p *program) runtimeInfo(ctx context.Context, r *runtimeInfo) (err error) {
@@ -233,6 +252,12 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		line("agent", "not seen: %s", a.Agent.Error)
 	}
 	line("machine", "%s %s, kernel %s", a.Machine.OS, a.Machine.Architecture, a.Machine.Kernel)
+	if text := busy(&a.Machine.Load); text != "" {
+		line("", "%s", text)
+	}
+	if e := a.Machine.Emulated; len(e) > 0 {
+		line("", "runs %s too, by emulation (binfmt_misc): slowly", strings.Join(e, ", "))
+	}
 	if r := a.Runtime; r.Name != "" {
 		line("runtime", "%s %s at %s (%s)", r.Name, r.Version, r.Endpoint, r.Source)
 		for _, t := range sortedKeys(r.Conditions) {
@@ -240,6 +265,14 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		}
 		if r.Images != nil {
 			line("images", "%d", *r.Images)
+		}
+		line("", "the runtime pulls for %s", r.Platform)
+		for _, w := range r.WrongPlatform {
+			used := ""
+			if len(w.Pods) > 0 {
+				used = ", used by " + strings.Join(w.Pods[:min(len(w.Pods), 3)], ", ")
+			}
+			line("", "built for %s, does not run here: %s%s", w.Platform, w.Name, used)
 		}
 		for _, image := range r.Missing {
 			line("", "in use here, and its registry has it no more: %s", image)
@@ -266,6 +299,26 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		}
 	}
 	return err
+}
+
+// busy is how long tasks waited in the last minute, else the load average.
+func busy(l *disk.Load) string {
+	var parts []string
+	for _, of := range []struct {
+		name string
+		p    *disk.Pressure
+	}{{"CPU", l.CPU}, {"memory", l.Memory}, {"I/O", l.IO}} {
+		if of.p != nil {
+			parts = append(parts, fmt.Sprintf("%s %.0f%%", of.name, 100*of.p.Some.Avg60))
+		}
+	}
+	switch {
+	case len(parts) > 0:
+		return "something waited, of the last minute: " + strings.Join(parts, ", ")
+	case l.Average != nil:
+		return fmt.Sprintf("load average %.1f, %.1f, %.1f", l.Average[0], l.Average[1], l.Average[2])
+	}
+	return ""
 }
 
 func yes(is bool) string {

@@ -70,7 +70,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.registries, "registry", nil, "registry that this node is meant to reach, though no image has come from it yet (repeatable)")
 	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
 	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
-	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable, ImagePullFailing and RegistryUnreachable")
+	flags.BoolVar(&f.conditions, "node-conditions", true, "write the node's conditions ContainerRuntimeUnavailable, ImagePullFailing, RegistryUnreachable and ImageFilesystemPressure")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", nodestatus.Heartbeat, "time between two writes of node conditions that do not change, at least "+nodestatus.HeartbeatLeast.String())
 	flags.DurationVar(&f.probeInterval, "probe-interval", 5*time.Minute, "time between two probes of a registry, at least 10s; 0 probes none")
 	flags.IntVar(&f.maxProbed, "max-probed-registries", 50, "most registries that are probed; those this node has pulled from come first")

@@ -34,6 +34,7 @@ import (
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pullwatch/pullwatch/internal/kube/kubetest"
@@ -223,6 +224,10 @@ func runtimeCommand(ts *testscript.TestScript, _ bool, args []string) {
 		s.runtime.SetRubbish([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
 	case "unready":
 		s.runtime.SetCondition("RuntimeReady", false, "Broken", "no shim")
+	case "disk": // where it keeps images
+		s.runtime.SetImageFs(&runtimeapi.ImageFsInfoResponse{ImageFilesystems: []*runtimeapi.FilesystemUsage{{
+			FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: args[1]}, UsedBytes: &runtimeapi.UInt64Value{Value: 4 << 20},
+		}}})
 	case "hostile":
 		makeHostile(s.runtime)
 	case "fail":

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"math"
 	"net"
+	"slices"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/pullwatch/pullwatch/internal/disk"
+	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
 )
@@ -20,6 +22,8 @@ const (
 	// diskEvery is how often the filesystems are looked at: as often as a forecast keeps a sample. The kubelet looks every 10 s (eviction) and
 	// every 5 minutes (images).
 	diskEvery = 30 * time.Second
+	// eventsEvery is how often the kubelet's events are asked for at most: as often as it collects images.
+	eventsEvery = 5 * time.Minute
 	// settingsLast is how long the kubelet's settings are taken for the same. They change with its restart.
 	settingsLast = 5 * time.Minute
 )
@@ -69,6 +73,9 @@ type diskWatch struct {
 	settings disk.Settings
 	read     time.Time
 	address  string // of the kubelet that they were read from
+
+	asked  time.Time // for the kubelet's events
+	failed *disk.GCFailed
 }
 
 // DiskLook is one look at the disks: what is known before it, each part of which may be missing.
@@ -121,8 +128,42 @@ func (a *Agent) checkDisk(ctx context.Context) error {
 	look.Images, look.Unused = a.store.listed, a.store.unused
 	a.store.mu.Unlock()
 	report, unseen := look.Report(ctx)
+	report.Kubelet = a.kubeletSays(ctx, report)
 	a.publishDisk(report)
 	return errors.Join(err, unseen)
+}
+
+// kubeletSays is what the kubelet tells of disks on its Node, and, where collection seems to be under way, in its events. Those have no index on the API
+// server, and are asked for no more often than the kubelet collects.
+func (a *Agent) kubeletSays(ctx context.Context, r *disk.Report) *disk.KubeletSays {
+	w := &a.disks
+	node := a.snapshot.node.Load().Value
+	i := slices.IndexFunc(node.Conditions, func(c kube.Condition) bool { return c.Type == "DiskPressure" })
+	if i < 0 {
+		return nil
+	}
+	c := node.Conditions[i]
+	says := &disk.KubeletSays{DiskPressure: c.Status, Reason: c.Reason, Since: c.Since, GCFailed: w.failed}
+	busy := c.Status == "True" || r.GC != nil && r.GC.Collects
+	if !busy || time.Since(w.asked) < eventsEvery {
+		return says
+	}
+	w.asked = time.Now()
+	events, err := a.config.Kube.NodeEvents(ctx, disk.ReasonFreeDiskSpaceFailed)
+	if err != nil {
+		a.metrics.CountEventLookup("error")
+		a.log.Debug("events of the node not read", "error", err)
+		return says
+	}
+	a.metrics.CountEventLookup("ok")
+	w.failed = nil
+	for _, e := range events {
+		if failure, ok := disk.ParseGCFailure(e.Message); ok && (w.failed == nil || e.Last.After(w.failed.At)) {
+			w.failed = &disk.GCFailed{At: e.Last, Count: e.Count, WantedBytes: failure.WantedBytes, FreedBytes: failure.FreedBytes, Message: e.Message}
+		}
+	}
+	says.GCFailed = w.failed
+	return says
 }
 
 // kubeletSettings are the settings in force, read anew from time to time and where the kubelet's address becomes known.
@@ -135,7 +176,7 @@ func (a *Agent) kubeletSettings(ctx context.Context) disk.Settings {
 	before := w.settings
 	w.settings = KubeletSettings(ctx, &a.config.Disk, node.KubeletAddress, a.config.NodeName, node.KubeletVersion)
 	if first := w.read.IsZero(); first || before.HighPercent != w.settings.HighPercent {
-		a.log.Info("kubelet's settings of disks", "source", w.settings.HighPercent.Source.String(), "imageGCHighPercent", w.settings.HighPercent.Value, "failed", errors.Join(w.settings.Failed...))
+		a.log.Info("kubelet's settings of disks", "source", w.settings.Read.String(), "imageGCHighPercent", w.settings.HighPercent.Value, "failed", errors.Join(w.settings.Failed...))
 	}
 	w.read, w.address = time.Now(), node.KubeletAddress
 	a.minAge.Store(int64(w.settings.MinimumAge.Value))

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/pullwatch/pullwatch/internal/health"
 	"log/slog"
 	"time"
 )
@@ -32,3 +33,6 @@ func (a *Agent) Age(name string, ago time.Duration) {
 
 // Ready is what /readyz answers from.
 func (a *Agent) Ready() error { return a.ready() }
+
+// Observation is what the conditions are judged by now.
+func (a *Agent) Observation() health.Observation { return a.observation() }

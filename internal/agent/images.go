@@ -206,15 +206,17 @@ func (a *Agent) publishImageList() {
 	a.publishFacts()
 }
 
-// platform is what this node's runtime pulls for: what the kubelet reports, since the kernel may run userlands of 32 bits, else what this program
-// was built for.
-func (a *Agent) platform() v1.Platform {
+// Platform is what a node's runtime pulls for: the architecture that its kubelet reports, since the kernel may run userlands of 32 bits, else, where
+// that is empty, what this program was built for.
+func Platform(kubelet string) v1.Platform {
 	own := probe.OwnPlatform()
-	if arch := a.snapshot.node.Load().Value.Architecture; arch != "" && arch != own.Architecture {
-		return v1.Platform{OS: own.OS, Architecture: arch}
+	if kubelet != "" && kubelet != own.Architecture {
+		return v1.Platform{OS: own.OS, Architecture: kubelet}
 	}
 	return own
 }
+
+func (a *Agent) platform() v1.Platform { return Platform(a.snapshot.node.Load().Value.Architecture) }
 
 func (a *Agent) runtimeName() string { return a.snapshot.runtime.Load().Value.Name }
 

@@ -371,7 +371,9 @@ func (s *RegistryState) pulledSince() bool {
 
 // metric is the registry as /metrics shows it. A pull that worked outranks a probe that failed.
 func (s *RegistryState) metric() metrics.RegistryProbe {
-	m := metrics.RegistryProbe{Registry: s.Registry.Registry, OK: s.OK, LastSuccess: s.LastSuccess, Serving: s.Serving, Findings: len(s.Findings)}
+	m := metrics.RegistryProbe{
+		Registry: s.Registry.Registry, Established: s.Established, OK: s.OK, LastSuccess: s.LastSuccess, Serving: s.Serving, Findings: len(s.Findings),
+	}
 	if s.OK != nil && !*s.OK && s.pulledSince() {
 		yes := true
 		m.OK = &yes

@@ -53,6 +53,9 @@ func TestRegistryDiesAndComesBack(t *testing.T) {
 
 	w.until("it is reached", func() bool { return reached(w.registry(name), true) })
 	w.until("it is up", func() bool { return w.metric(`pullwatch_registry_up{registry="` + name + `"} 1`) })
+	if !w.metric(`pullwatch_registry_established{registry="` + name + `"} 1`) {
+		t.Error("a registry that the operator names is not shown as established")
+	}
 	if state := w.registry(name); !state.Established || state.LastSuccess.IsZero() || len(state.Endpoints) != 1 {
 		t.Errorf("%+v", state)
 	}
@@ -94,6 +97,7 @@ func TestRegistryOfAPod(t *testing.T) {
 	if state.Established || state.OK != nil || asked.Load() != 0 {
 		t.Errorf("a tenant's loopback was asked %d times: %+v", asked.Load(), state)
 	}
+	w.until("it is not taken for one of the node's", func() bool { return w.metric(`pullwatch_registry_established{registry="` + name + `"} 0`) })
 	text, err := json.Marshal(state.Endpoints)
 	if err != nil || strings.Contains(string(text), "connect") || strings.Contains(string(text), `"address"`) {
 		t.Errorf("more is told than the cause: %s, %v", text, err)

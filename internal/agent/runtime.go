@@ -126,9 +126,15 @@ func (a *Agent) publishFacts() {
 	if !images.At.IsZero() {
 		count = images.Value.Count
 	}
+	used := 0
+	for _, w := range images.Value.WrongPlatform {
+		if len(w.Pods) > 0 {
+			used++
+		}
+	}
 	a.metrics.SetRuntime(metrics.Runtime{
-		Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count, UnusedImages: images.Value.Unused, WrongPlatform: len(images.Value.WrongPlatform),
-		PulledAgain: images.Value.PulledAgain,
+		Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count, UnusedImages: images.Value.Unused, PulledAgain: images.Value.PulledAgain,
+		WrongPlatformUsed: used, WrongPlatformUnused: len(images.Value.WrongPlatform) - used,
 	})
 	info := metrics.Node{
 		Architecture: node.Architecture, OS: node.OperatingSystem, OSImage: node.OSImage, Kernel: node.KernelVersion,

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,8 @@ type Settings struct {
 	Failed []error
 	// Version is the kubelet's, as v1.34.4; it may be empty.
 	Version string
+	// Read is where all this was read, also what is at its default there.
+	Read Source
 }
 
 // Assumed tells that the settings are a guess.
@@ -77,6 +80,7 @@ func (k *Kubelet) Settings(ctx context.Context) Settings {
 	if k.Configz != nil {
 		s, err := k.Configz.Read(ctx, k.Version)
 		if err == nil {
+			s.Read = Source{From: FromConfigz}
 			return s
 		}
 		failed = append(failed, err)
@@ -85,13 +89,13 @@ func (k *Kubelet) Settings(ctx context.Context) Settings {
 	if k.File != "" || k.DropIns != "" {
 		s, err := ReadFiles(k.File, k.DropIns, k.Version)
 		if err == nil {
-			s.Failed = failed
+			s.Failed, s.Read = failed, Source{From: FromFile, File: cmp.Or(k.File, k.DropIns)}
 			return s
 		}
 		failed, findings = append(failed, err), s.Findings
 	}
 	s := Defaults(k.Version)
-	s.Failed, s.Findings = failed, findings
+	s.Failed, s.Findings, s.Read = failed, findings, s.HighPercent.Source
 	return s
 }
 

@@ -18,6 +18,8 @@ type Report struct {
 	Sandbox     *Sandbox           `json:"sandboxImage,omitempty"`
 	Findings    []Finding          `json:"findings,omitempty"`
 	Load        *Load              `json:"load,omitempty"`
+	// Kubelet is what it says itself; nil is not known.
+	Kubelet *KubeletSays `json:"kubelet,omitempty"`
 	// Runtime is its name. ImagesBytes are the sizes of all images as it tells them, SnapshotBytes what it says that they use unpacked.
 	Runtime       string `json:"runtime,omitempty"`
 	ImagesBytes   int64  `json:"imagesBytes"`
@@ -86,6 +88,24 @@ type GCReport struct {
 	Fails           bool   `json:"fails"`
 	EstimateBytes   *int64 `json:"estimateBytes,omitempty"` // what deleting the candidates would really free
 	EstimateBasis   string `json:"estimateBasis"`
+}
+
+// KubeletSays is what the kubelet tells of disks by itself.
+type KubeletSays struct {
+	DiskPressure string    `json:"diskPressure"` // the status of its condition
+	Reason       string    `json:"reason,omitempty"`
+	Since        time.Time `json:"since,omitzero"`
+	// GCFailed is its latest event about a collection that did not free what it wanted, where one is still there. Its bytes are -1 where it does not tell.
+	GCFailed *GCFailed `json:"gcFailed,omitempty"`
+}
+
+// GCFailed is an event FreeDiskSpaceFailed.
+type GCFailed struct {
+	At          time.Time `json:"at"`
+	Count       int       `json:"count"`
+	WantedBytes int64     `json:"wantedBytes"`
+	FreedBytes  int64     `json:"freedBytes"`
+	Message     string    `json:"message"`
 }
 
 // Ahead is a forecast for one threshold.
@@ -159,7 +179,7 @@ type Known struct {
 func NewReport(k *Known, now time.Time) *Report {
 	r := &Report{
 		At: now, Layout: k.Found.Layout, Sandbox: k.Sandbox, Load: k.Load, Runtime: k.RuntimeName, SnapshotBytes: k.SnapshotBytes, Filesystems: []FilesystemReport{}, Forecast: []Ahead{},
-		Settings: SettingsReport{Source: k.Settings.HighPercent.Source.String(), Assumed: k.Settings.Assumed()},
+		Settings: SettingsReport{Source: k.Settings.Read.String(), Assumed: k.Settings.Assumed()},
 	}
 	for _, err := range k.Settings.Failed {
 		r.Settings.Failed = append(r.Settings.Failed, err.Error())

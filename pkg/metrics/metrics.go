@@ -40,9 +40,11 @@ type Runtime struct {
 	Up        bool // it answers CRI
 	Ready     bool // it says that it is ready (condition RuntimeReady)
 	Images    int  // on the node; negative is unknown, and with it the three below
-	// UnusedImages are those that nothing uses; WrongPlatform those that this node cannot run; PulledAgain counts those that went and came back.
-	UnusedImages, WrongPlatform int
-	PulledAgain                 uint64
+	// UnusedImages are those that nothing uses. PulledAgain counts images that went and came back.
+	UnusedImages int
+	PulledAgain  uint64
+	// WrongPlatformUsed and WrongPlatformUnused are those that this node cannot run.
+	WrongPlatformUsed, WrongPlatformUnused int
 }
 
 // Failing is one container that waits for an image now.
@@ -142,7 +144,7 @@ func New(o Options) *Metrics {
 
 	m.registry.MustRegister(m.failures, m.attempts, m.probes, m.probeFailures, m.imageProbes, m.imageProbeFailures, m.calls, m.callDuration, m.checkDuration, m.checkSuccess, m.checkLast,
 		m.streamUp, m.eventLookups, m.badInput, m.conditions, m.writes, m.registries.dropped, build, &m.state,
-		goCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		goCollector(), without{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), "process_network_"})
 	return m
 }
 
@@ -150,6 +152,23 @@ func New(o Options) *Metrics {
 func goCollector() prometheus.Collector {
 	return collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled(),
 		collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/memory/classes/(heap/objects|total):bytes$`)}))
+}
+
+// without leaves series out of a collector. Those of the network are the whole node's where the agent is on its network, and not the process's.
+type without struct {
+	prometheus.Collector
+	prefix string
+}
+
+// Collect hands on all but what is left out.
+func (w without) Collect(ch chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() { defer close(all); w.Collector.Collect(all) }()
+	for m := range all {
+		if !strings.Contains(m.Desc().String(), `fqName: "`+w.prefix) {
+			ch <- m
+		}
+	}
 }
 
 // Handler serves the metrics, as OpenMetrics where that is asked for.

@@ -263,7 +263,7 @@ func TestUnknownYet(t *testing.T) {
 	wantSamples(t, having(all, "pullwatch_images"), map[string]string{})
 	m.SetRuntime(Runtime{Reachable: true})
 	wantSamples(t, having(samples(t, m), "pullwatch_images"), map[string]string{
-		"pullwatch_images": "0", "pullwatch_images_unused": "0", "pullwatch_images_wrong_platform": "0", "pullwatch_images_pulled_again_total": "0",
+		"pullwatch_images": "0", "pullwatch_images_unused": "0", `pullwatch_images_wrong_platform{used="true"}`: "0", `pullwatch_images_wrong_platform{used="false"}`: "0", "pullwatch_images_pulled_again_total": "0",
 	})
 
 	// A check that never succeeded says so; one that did keeps its time.

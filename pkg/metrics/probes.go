@@ -13,8 +13,9 @@ const mostEndpoints = 8
 
 // RegistryProbe is what the last probe of a registry found.
 type RegistryProbe struct {
-	Registry string
-	OK       *bool // whether an endpoint was reached that serves; nil is not known
+	Registry    string
+	Established bool  // this node has pulled from it or is configured for it; else only pods name it
+	OK          *bool // whether an endpoint was reached that serves; nil is not known
 	// Phases are those gone through: dns, tcp, proxy, tls, http, token. They are of the endpoint that would serve, else of the one asked last.
 	Phases             map[string]time.Duration
 	CertificateExpires time.Time       // the soonest of its endpoints' certificates; zero where none was seen
@@ -42,6 +43,8 @@ type RateLimit struct {
 var (
 	registryUpDesc = desc("pullwatch_registry_up",
 		"Whether the last probe of a registry reached an endpoint that would serve its images (1) or none (0); absent is not known.", "registry")
+	establishedDesc = desc("pullwatch_registry_established",
+		"Whether this node has pulled from a registry or is configured for it (1), or only pods name it (0).", "registry")
 	probePhaseDesc = desc("pullwatch_registry_probe_phase_duration_seconds",
 		"Duration of the phases of the last probe of a registry, at the endpoint that would serve, else at the one asked last.", "registry", "phase")
 	probeSuccessDesc = desc("pullwatch_registry_probe_last_success_timestamp_seconds",
@@ -63,7 +66,7 @@ var (
 	rateWindowDesc = desc("pullwatch_registry_rate_limit_window_seconds", "Length of the window of a registry's rate limit.", "registry", "source")
 )
 
-var probeDescs = []*prometheus.Desc{registryUpDesc, probePhaseDesc, probeSuccessDesc, certificateDesc, endpointUpDesc, servingDesc, findingsDesc,
+var probeDescs = []*prometheus.Desc{registryUpDesc, establishedDesc, probePhaseDesc, probeSuccessDesc, certificateDesc, endpointUpDesc, servingDesc, findingsDesc,
 	rateLimitDesc, rateRemainingDesc, rateWindowDesc, missingDesc}
 
 // SetRegistryProbes tells what the last probes of all registries found. A registry without a label value of its own has none of these
@@ -133,6 +136,7 @@ func (p *RegistryProbe) series(registry string) []prometheus.Metric {
 	if p.OK != nil {
 		gauge(registryUpDesc, number(*p.OK))
 	}
+	gauge(establishedDesc, number(p.Established))
 	for phase, took := range p.Phases {
 		gauge(probePhaseDesc, took.Seconds(), phase)
 	}

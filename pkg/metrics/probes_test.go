@@ -15,7 +15,7 @@ var yes, no = true, false
 
 // mirrored is a registry whose first mirror is dead, whose second serves, and of whose origin nothing is known.
 var mirrored = RegistryProbe{
-	Registry: "docker.io", OK: &yes, CertificateExpires: noon.Add(90 * 24 * time.Hour), LastSuccess: noon,
+	Registry: "docker.io", Established: true, OK: &yes, CertificateExpires: noon.Add(90 * 24 * time.Hour), LastSuccess: noon,
 	Phases: map[string]time.Duration{"dns": 2 * time.Millisecond, "tcp": 15 * time.Millisecond, "proxy": 20 * time.Millisecond,
 		"tls": 30 * time.Millisecond, "http": 25 * time.Millisecond, "token": 80 * time.Millisecond},
 	Endpoints: []EndpointProbe{{"https://dead.example/v2", &no}, {"https://cache.example/v2", &yes}, {"https://registry-1.docker.io/v2", nil}},
@@ -57,16 +57,16 @@ func TestRegistryProbeUnknown(t *testing.T) {
 		probe RegistryProbe
 		want  map[string]string
 	}{
-		"not checked": {RegistryProbe{Registry: "a.example"}, map[string]string{"probes_total": "0", "config_findings": "0"}},
+		"not checked": {RegistryProbe{Registry: "a.example"}, map[string]string{"probes_total": "0", "config_findings": "0", "established": "0"}},
 		"not checked any more": {RegistryProbe{Registry: "a.example", LastSuccess: noon},
-			map[string]string{"probes_total": "0", "config_findings": "0", "probe_last_success_timestamp_seconds": "1.7937072e+09"}},
+			map[string]string{"probes_total": "0", "config_findings": "0", "established": "0", "probe_last_success_timestamp_seconds": "1.7937072e+09"}},
 		"never reached": {RegistryProbe{Registry: "a.example", OK: &no, Endpoints: []EndpointProbe{{"http://a.example/v2", &no}}},
-			map[string]string{"probes_total": "0", "config_findings": "0", "up": "0", "probe_last_success_timestamp_seconds": "0"}},
+			map[string]string{"probes_total": "0", "config_findings": "0", "established": "0", "up": "0", "probe_last_success_timestamp_seconds": "0"}},
 		"mirrors not checked": {RegistryProbe{Registry: "a.example", Endpoints: []EndpointProbe{{"http://m.example/v2", nil}, {"http://a.example/v2", nil}}},
-			map[string]string{"probes_total": "0", "config_findings": "0"}},
-		"one endpoint": {RegistryProbe{Registry: "a.example", OK: &yes, LastSuccess: noon, Serving: "http://a.example/v2", Findings: 3,
+			map[string]string{"probes_total": "0", "config_findings": "0", "established": "0"}},
+		"one endpoint": {RegistryProbe{Registry: "a.example", Established: true, OK: &yes, LastSuccess: noon, Serving: "http://a.example/v2", Findings: 3,
 			Endpoints: []EndpointProbe{{"http://a.example/v2", &yes}}},
-			map[string]string{"probes_total": "0", "config_findings": "3", "up": "1", "probe_last_success_timestamp_seconds": "1.7937072e+09"}},
+			map[string]string{"probes_total": "0", "config_findings": "3", "established": "1", "up": "1", "probe_last_success_timestamp_seconds": "1.7937072e+09"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMetrics()
@@ -89,8 +89,8 @@ func TestRegistryProbesReplaced(t *testing.T) {
 	a.Registry = "a.example"
 	m.SetRegistryProbes([]RegistryProbe{mirrored, a})
 	for _, registry := range []string{"docker.io", "a.example"} {
-		if got := len(probed(t, m, registry)); got != 2+16 {
-			t.Errorf("%s: %d series, want 2 counters and 16 gauges", registry, got)
+		if got := len(probed(t, m, registry)); got != 2+17 {
+			t.Errorf("%s: %d series, want 2 counters and 17 gauges", registry, got)
 		}
 	}
 	m.SetRegistryProbes(nil)
@@ -105,7 +105,7 @@ func TestRegistryProbesReplaced(t *testing.T) {
 	m.CountRegistryProbe("b.example", cause.None)
 	pass(10 * time.Hour)
 	m.SetRegistryProbes([]RegistryProbe{{Registry: "b.example"}})
-	wantSamples(t, probed(t, m, "b.example"), map[string]string{"probes_total": "1", "config_findings": "0"})
+	wantSamples(t, probed(t, m, "b.example"), map[string]string{"probes_total": "1", "config_findings": "0", "established": "0"})
 
 	// The slots of registries long past are for the one that is probed now, which is counted before anything else is told.
 	m, pass = bounded(1)
@@ -127,7 +127,7 @@ func TestRegistryProbesCapped(t *testing.T) {
 		probes = append(probes, p)
 	}
 	m.SetRegistryProbes(probes)
-	for registry, gauges := range map[string]int{"a.example": 16, "b.example": 16, "docker.io": 16, "c.example": 0, "d.example": 0, "other": 0} {
+	for registry, gauges := range map[string]int{"a.example": 17, "b.example": 17, "docker.io": 17, "c.example": 0, "d.example": 0, "other": 0} {
 		counters := min(gauges, 2)
 		if registry == "other" {
 			counters = 2

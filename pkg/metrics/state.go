@@ -18,7 +18,7 @@ var (
 	readyDesc         = desc("pullwatch_runtime_ready", "Whether the container runtime says that it is ready (condition RuntimeReady).")
 	imagesDesc        = desc("pullwatch_images", "Images on this node.")
 	unusedDesc        = desc("pullwatch_images_unused", "Images of no container, running or exited, of no volume, and not pinned.")
-	wrongPlatformDesc = desc("pullwatch_images_wrong_platform", "Images built for a platform that this node's runtime does not run: they start with an exec format error, or by emulation.")
+	wrongPlatformDesc = desc("pullwatch_images_wrong_platform", "Images built for a platform that this node's runtime does not run: they start with an exec format error, or by emulation. used is whether a container of this node uses it.", "used")
 	pulledAgainDesc   = desc("pullwatch_images_pulled_again_total", "Images that vanished from this node and were pulled again, in this agent's life.")
 	failingDesc       = desc("pullwatch_containers_failing", "Containers and sandboxes of this node that wait because an image cannot be pulled, now.",
 		"cause", "scope", "registry")
@@ -90,7 +90,8 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		if r.Images >= 0 {
 			gauge(imagesDesc, float64(r.Images))
 			gauge(unusedDesc, float64(r.UnusedImages))
-			gauge(wrongPlatformDesc, float64(r.WrongPlatform))
+			gauge(wrongPlatformDesc, float64(r.WrongPlatformUsed), "true")
+			gauge(wrongPlatformDesc, float64(r.WrongPlatformUnused), "false")
 			ch <- prometheus.MustNewConstMetric(pulledAgainDesc, prometheus.CounterValue, float64(r.PulledAgain))
 		}
 	}

@@ -9,12 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// controllerManager makes pods of DaemonSets, a service account and the API server's certificate for each namespace, and deletes
-// what belonged to a deleted object. Nothing else runs of it: no other controller has work on one node.
+// controllerManager makes pods of DaemonSets and Jobs, a service account and the API server's certificate for each namespace, says what it
+// thinks of the types in admission policies, and deletes what belonged to a deleted object. Nothing else runs of it: no other controller
+// has work on one node.
 func (n *Node) controllerManager() command {
 	c := n.controlPlane(n.Parts.Controllers, PartControllers)
 	c.argv = append(c.argv,
-		"--controllers=daemonset-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,garbage-collector-controller",
+		"--controllers=daemonset-controller,job-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,"+
+			"validatingadmissionpolicy-status-controller,garbage-collector-controller",
 		"--root-ca-file="+n.CAFile(),
 	)
 	healthy := c.ready

@@ -22,6 +22,7 @@ const (
 	kubernetes131 = "1.31.0"
 	containerd24  = "2.4.2"
 	distribution3 = "3.1.2"
+	helm3         = "3.22.0"
 )
 
 // Parts are the programs of a node, as paths.
@@ -113,6 +114,16 @@ func EnsureDistribution(ctx context.Context, p *Progress) (string, error) {
 	defer b.close()
 	dir, err := b.released(ctx, "distribution", distribution3, "1 to 4 minutes on 2 cores, once", "github.com/distribution/distribution/v3/cmd/registry")
 	return filepath.Join(dir, "registry"), err
+}
+
+// EnsureHelm finds or compiles helm, and returns its directory.
+func EnsureHelm(ctx context.Context, p *Progress) (string, error) {
+	b, err := newBuilder(p)
+	if err != nil {
+		return "", err
+	}
+	defer b.close()
+	return b.released(ctx, "helm", helm3, "2 to 8 minutes on 2 cores, once", "helm.sh/helm/v3/cmd/helm")
 }
 
 // CacheDir is where compiled programs are kept: PULLWATCH_CACHE, else the user's cache directory.

@@ -41,7 +41,13 @@ func sh(t *testing.T, n *node.Node, exitCode int, line string) string {
 // readmeLine is the one line of the README that begins so, with the node's name put in.
 func readmeLine(t *testing.T, n *node.Node, prefix string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../README.md")
+	return pageLine(t, n, "README.md", prefix)
+}
+
+// pageLine is that of any page.
+func pageLine(t *testing.T, n *node.Node, page, prefix string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../..", page))
 	must(t, err)
 	var found []string
 	for line := range strings.Lines(string(text)) {
@@ -50,7 +56,7 @@ func readmeLine(t *testing.T, n *node.Node, prefix string) string {
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("README.md has %d lines that begin with %q, want 1", len(found), prefix)
+		t.Fatalf("%s has %d lines that begin with %q, want 1", page, len(found), prefix)
 	}
 	return strings.ReplaceAll(found[0], "NODE", n.NodeName)
 }

@@ -38,13 +38,7 @@ func TestPod(t *testing.T) {
 	ctx := t.Context()
 	must(t, node.EnsurePrograms(ctx, node.NewProgress(os.Stderr), map[string]string{"buildah": "buildah", "kubectl": "kubernetes-client"}))
 	image := buildImage(t, n)
-	// With systemd every mount is shared, which the template's propagation wants; this machine has no init system.
-	sockets := filepath.Dir(strings.TrimPrefix(n.CRISocket(), "unix://"))
-	for _, args := range [][]string{{"--bind", sockets, sockets}, {"--make-shared", sockets}} {
-		if out, err := exec.CommandContext(ctx, "mount", args...).CombinedOutput(); err != nil {
-			t.Fatalf("mount %v: %v: %s", args, err, out)
-		}
-	}
+	sockets := shareSockets(t, n)
 	apply := readmeLine(t, n, "kubectl apply -k ")
 	sh(t, n, 0, strings.Replace(apply, "manifests/base", overlay(t, n, image, sockets), 1))
 	var pod *corev1.Pod
@@ -118,6 +112,19 @@ func TestPod(t *testing.T) {
 		return nil
 	})
 	rightsUsed(t, n)
+}
+
+// shareSockets makes the directory of the runtime's socket a shared mount, and returns it. With systemd every mount is one, which the
+// template's propagation wants; this machine has no init system.
+func shareSockets(t *testing.T, n *node.Node) string {
+	t.Helper()
+	sockets := filepath.Dir(strings.TrimPrefix(n.CRISocket(), "unix://"))
+	for _, args := range [][]string{{"--bind", sockets, sockets}, {"--make-shared", sockets}} {
+		if out, err := exec.CommandContext(t.Context(), "mount", args...).CombinedOutput(); err != nil {
+			t.Fatalf("mount %v: %v: %s", args, err, out)
+		}
+	}
+	return sockets
 }
 
 // atThePrompt types what the README shows.

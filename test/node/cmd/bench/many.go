@@ -54,15 +54,19 @@ func (b *run) many(ctx context.Context, out *strings.Builder) error {
 	}
 	sides := []struct {
 		part       string
-		registries []string
+		excluded   []string
 		goroutines int
 		begin, end node.Usage
-	}{{part: "one", registries: names[:1]}, {part: "many", registries: names}}
+	}{{part: "one", excluded: names[1:]}, {part: "many"}} // the runtime's configuration names them all
 	for i := range sides {
 		side := &sides[i]
 		socket := filepath.Join(b.n.Dir, side.part+".sock")
-		if err := b.n.Spawn(side.part, []string{b.bin, "run", "--standalone", "-r", b.n.CRISocket(), "--listen-address=", "--socket", socket, "--proxy-from=none",
-			"--max-probed-registries", fmt.Sprint(manyRegistries), "--registry", strings.Join(side.registries, ",")}); err != nil {
+		argv := []string{b.bin, "run", "--standalone", "-r", b.n.CRISocket(), "--listen-address=", "--socket", socket, "--proxy-from=none",
+			"--max-probed-registries", fmt.Sprint(manyRegistries)}
+		for _, name := range side.excluded {
+			argv = append(argv, "--exclude-registry", name)
+		}
+		if err := b.n.Spawn(side.part, argv); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,96 @@
+package monitored
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pullwatch/pullwatch/pkg/cause"
+)
+
+// later lists metrics that rules and panels use and the agent does not have yet, each with its labels. TestLater asks for the removal of those
+// that it has.
+//
+//go:embed later.txt
+var later string
+
+// metric is what is known of one: whether the agent has it, and its labels.
+type metric struct {
+	exists bool
+	labels []string
+}
+
+// targetLabels are those that a scrape adds.
+var targetLabels = []string{"cluster", "node", "instance", "job"}
+
+var documented = regexp.MustCompile("(?m)^\\| `(pullwatch_\\w+)` \\| (\\w+) \\| ([^|]*)\\|")
+
+// knownMetrics are those of docs/metrics.md, and those to come.
+func knownMetrics() (map[string]metric, error) {
+	known := make(map[string]metric)
+	for line := range strings.Lines(later) {
+		if name, labels, _ := strings.Cut(strings.TrimSpace(line), " "); name != "" && !strings.HasPrefix(name, "#") {
+			known[name] = metric{labels: strings.Fields(labels)}
+		}
+	}
+	page, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range documented.FindAllStringSubmatch(string(page), -1) {
+		m := metric{true, strings.Fields(strings.ReplaceAll(row[3], "`", " "))}
+		known[row[1]] = m
+		if row[2] == "histogram" {
+			for _, suffix := range []string{"_sum", "_count", "_bucket"} {
+				known[row[1]+suffix] = metric{true, append([]string{"le"}, m.labels...)}
+			}
+		}
+	}
+	return known, nil
+}
+
+var (
+	named    = regexp.MustCompile(`\b[a-z_]+:pullwatch_\w+:\w+|\bpullwatch_[a-z]\w*`)
+	selector = regexp.MustCompile(`([a-z_]+:pullwatch_\w+:\w+|\bpullwatch_\w+)\s*\{([^}]*)\}`)
+	matcher  = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"`)
+)
+
+// metricsIn are the metrics and recorded series that a query names.
+func metricsIn(query string) []string {
+	found := named.FindAllString(query, -1)
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// unknownIn are what a query names that there is not: metrics, recorded series, labels of a metric, causes, scopes.
+func unknownIn(query string, metrics map[string]metric, recorded map[string]bool) (unknown []string) {
+	for _, name := range metricsIn(query) {
+		if _, ok := metrics[name]; !ok && !recorded[name] {
+			unknown = append(unknown, "metric "+name)
+		}
+	}
+	for _, s := range selector.FindAllStringSubmatch(query, -1) {
+		for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
+			label := m[1]
+			if of, ok := metrics[s[1]]; ok && !slices.Contains(of.labels, label) && !slices.Contains(targetLabels, label) {
+				unknown = append(unknown, fmt.Sprintf("label %s of %s", label, s[1]))
+			}
+			for _, value := range strings.Split(m[2], "|") {
+				if label == "cause" && !slices.Contains(causeNames(), value) && !strings.HasPrefix(value, "$") && value != "" {
+					unknown = append(unknown, "cause "+value)
+				}
+			}
+		}
+	}
+	return unknown
+}
+
+func causeNames() (names []string) {
+	for _, c := range cause.All() {
+		names = append(names, c.String())
+	}
+	return names
+}
