@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullwatch/pullwatch/internal/disk"
@@ -24,20 +23,10 @@ import (
 // agentPart is the agent's name among the node's processes.
 const agentPart = "agent"
 
-// rights are what the agent needs here: to know its node, to write its condition, and to ask the kubelet for its settings.
-var rights = []rbacv1.PolicyRule{
-	{APIGroups: []string{""}, Resources: []string{"pods", "nodes", "events"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"nodes/status"}, Verbs: []string{"patch"}},
-	{APIGroups: []string{""}, Resources: []string{"nodes/configz"}, Verbs: []string{"get"}},
-}
-
 func (l *lab) socket() string { return filepath.Join(l.Dir, "pullwatch.sock") }
 
 // startAgent starts Pullwatch anew, once the kubelet runs: it is to know the images as long as the kubelet does, and its settings.
-func (l *lab) startAgent(ctx context.Context) error {
-	if err := l.Grant(ctx, rights); err != nil {
-		return err
-	}
+func (l *lab) startAgent() error {
 	token := filepath.Join(l.Dir, "token")
 	if err := os.WriteFile(token, []byte(l.AgentToken), 0o600); err != nil {
 		return err

@@ -56,7 +56,7 @@ func (l *lab) prepare(ctx context.Context, c *Case) error {
 			return l.PullImage(ctx, l.SandboxImage())
 		},
 		func() error { return l.startKubelet(ctx) },
-		func() error { return l.startAgent(ctx) },
+		l.startAgent,
 		func() error { return l.run(ctx, c.Images) },
 		func() error { return l.pull(ctx, c.Late) },
 		func() error { return l.waitAgent(ctx) },
