@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/internal/say"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 )
 
@@ -185,7 +185,7 @@ func (p *program) printFailures(o *output, answer *failuresAnswer, where string)
 	rows := [][]string{{"NAMESPACE", "POD", "CONTAINER", "CAUSE", "SINCE", "TRIES", "NEXT TRY", "IMAGE"}}
 	for i := range answer.Failures {
 		f := &answer.Failures[i]
-		rows = append(rows, []string{f.Namespace, f.Pod, container(f), f.Cause.String(), since(f, now), tries(f), nextTry(f, now), f.Image})
+		rows = append(rows, []string{f.Namespace, f.Pod, say.Container(f), f.Cause.String(), say.Since(f, now), say.Tries(f), say.NextTry(f, now), f.Image})
 	}
 	if err := table(p.stdout, rows); err != nil {
 		return err
@@ -195,7 +195,7 @@ func (p *program) printFailures(o *output, answer *failuresAnswer, where string)
 
 // printAdvice says once for each cause what it means and what to do, with the error that shows it.
 func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
-	say := func(format string, args ...any) {
+	tell := func(format string, args ...any) {
 		if err == nil {
 			_, err = fmt.Fprintf(w, format, args...)
 		}
@@ -220,61 +220,7 @@ func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
 		if n := len(of[k]) - 1; n > 0 {
 			more = fmt.Sprintf(" (and %d more)", n)
 		}
-		say("\n%s: %s (%s)\n  do:    %s\n  error: %s%s\n", k.cause, k.cause.Title(), k.scope, k.cause.Advice(), clean(shorten(f.Message, 400)), more)
+		tell("\n%s: %s (%s)\n  do:    %s\n  error: %s%s\n", k.cause, k.cause.Title(), k.scope, k.cause.Advice(), clean(shorten(f.Message, say.ErrorLength)), more)
 	}
 	return err
-}
-
-// shorten cuts a long text in its middle: the subject is in front and the root at the end.
-func shorten(text string, most int) string {
-	r := []rune(strings.TrimSpace(text))
-	if len(r) <= most {
-		return string(r)
-	}
-	return string(r[:most/2]) + " … " + string(r[len(r)-most/2:])
-}
-
-func container(f *pulls.Failure) string {
-	switch f.Kind {
-	case kube.KindContainer:
-		return f.Container
-	case kube.KindSandbox:
-		return "(sandbox)"
-	}
-	return f.Container + " (" + string(f.Kind) + ")"
-}
-
-func since(f *pulls.Failure, now time.Time) string {
-	if f.Since.IsZero() {
-		return ""
-	}
-	return mark(f.SinceFrom, "~") + age(now.Sub(f.Since))
-}
-
-func tries(f *pulls.Failure) string {
-	if f.Attempts == 0 {
-		return ""
-	}
-	text := fmt.Sprint(f.Attempts)
-	if f.AttemptsFrom != pulls.Observed {
-		text += "+"
-	}
-	return text
-}
-
-func nextTry(f *pulls.Failure, now time.Time) string {
-	switch {
-	case f.NextTry.IsZero():
-		return ""
-	case !f.NextTry.After(now):
-		return mark(f.NextTryFrom, "~") + "due"
-	}
-	return mark(f.NextTryFrom, "~") + "in " + age(f.NextTry.Sub(now))
-}
-
-func mark(from pulls.Source, estimated string) string {
-	if from == pulls.Estimated {
-		return estimated
-	}
-	return ""
 }

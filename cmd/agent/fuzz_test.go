@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pullwatch/pullwatch/internal/say"
+)
 
 // FuzzTextFailures: what people paste is anything.
 func FuzzTextFailures(f *testing.F) {
@@ -20,12 +24,12 @@ func FuzzOutput(f *testing.F) {
 	f.Add("a\u009b31m\u202e\x1b[2J\ufeff\U000e0001\xff")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, r := range clean(text) {
-			if unsafeRune(r) {
+			if say.Unsafe(r) {
 				t.Errorf("%q leaves %U", text, r)
 			}
 		}
 		for _, r := range string(escaped([]byte(text))) {
-			if r >= 0x7f && unsafeRune(r) && r != '\uFFFD' {
+			if r >= 0x7f && say.Unsafe(r) && r != '\uFFFD' {
 				t.Errorf("%q leaves %U in JSON", text, r)
 			}
 		}

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf16"
 
 	"github.com/spf13/pflag"
@@ -26,6 +25,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pullwatch/pullwatch/internal/say"
 )
 
 // output is the form a command prints in.
@@ -81,20 +82,15 @@ func (o *output) raw(w io.Writer, text []byte) (err error) {
 	return err
 }
 
-// unsafeRune tells characters that could move a cursor or reverse the reading order, and those that are no text.
-func unsafeRune(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
-}
-
 // escaped writes unsafe characters of JSON as their code, which reads back as the same text.
 func escaped(text []byte) []byte {
-	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && unsafeRune(r) }) < 0 {
+	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && say.Unsafe(r) }) < 0 {
 		return text
 	}
 	var b bytes.Buffer
 	for _, r := range string(text) {
 		switch {
-		case r < 0x7f || !unsafeRune(r):
+		case r < 0x7f || !say.Unsafe(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
@@ -178,48 +174,9 @@ func progressLine(w io.Writer, what string) (stop func()) {
 	}
 }
 
-// clean makes text from outside safe for a terminal: control and format characters, which could move the cursor or reverse the reading
-// order, show as their code.
-func clean(text string) string {
-	if strings.IndexFunc(text, unsafeRune) < 0 {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
-		case unsafeRune(r):
-			fmt.Fprintf(&b, "\\u%04x", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+// The short names of what every subcommand says; the words themselves are in internal/say, which the page asks too.
 
-// age is a duration as people say it: 42s, 7m, 3h12m, 5d.
-func age(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-// size is a number of bytes as crictl writes it: powers of ten, three digits.
-func size(n uint64) string {
-	const units = "kMGTPE"
-	if n < 1000 {
-		return fmt.Sprintf("%dB", n)
-	}
-	value, unit := float64(n)/1000, 0
-	for value >= 1000 && unit < len(units)-1 {
-		value, unit = value/1000, unit+1
-	}
-	return fmt.Sprintf("%.3g%cB", value, units[unit])
-}
+func clean(text string) string             { return say.Clean(text) }
+func shorten(text string, most int) string { return say.Shorten(text, most) }
+func age(d time.Duration) string           { return say.Age(d) }
+func size(n uint64) string                 { return say.Size(n) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/internal/say"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 )
 
@@ -123,8 +124,8 @@ func (p *program) printPull(o *output, a *pullAnswer) error {
 	now := time.Now()
 	for i := range a.Failures[:min(len(a.Failures), mostPullFailures)] {
 		f := &a.Failures[i]
-		what := fmt.Sprintf("%s/%s %s: %s", f.Namespace, f.Pod, container(&f.Failure), f.Cause)
-		if next := nextTry(&f.Failure, now); next != "" {
+		what := fmt.Sprintf("%s/%s %s: %s", f.Namespace, f.Pod, say.Container(&f.Failure), f.Cause)
+		if next := say.NextTry(&f.Failure, now); next != "" {
 			what += ", next try " + next
 		}
 		said.add("pod", what, f.Meaning)

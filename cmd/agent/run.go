@@ -29,7 +29,7 @@ const leastProbeInterval = 10 * time.Second
 
 // runFlags are the settings of the agent alone.
 type runFlags struct {
-	listen, webConfig         string
+	listen, webConfig, page   string
 	registries                []string
 	maxFailing, maxRegistries int
 	conditions                bool
@@ -51,7 +51,7 @@ func runCommand(p *program) *cobra.Command {
 		Use:   "run",
 		Short: "Run the agent",
 		Long: `Runs the agent of this node until it is told to stop: follows the node's pods and the container runtime, names the cause of each
-pull that fails, and serves metrics and health on --listen-address and the other commands on --socket.
+pull that fails, and serves metrics and health on --listen-address, a page for people on --page-address, and the other commands on --socket.
 
 What is missing costs only what depends on it: without an API server (--no-kube) no pod is known, without a runtime no image.
 
@@ -67,6 +67,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen-address", ":9767", "address of /metrics, /healthz and /readyz; empty serves none")
 	flags.StringVar(&f.webConfig, "web-config-file", "", "file with TLS and basic auth for --listen-address, as Prometheus exporters take it")
+	flags.StringVar(&f.page, "page-address", "127.0.0.1:9768", "address of the page for people; empty serves none. It shows the names, images and errors of every failing pod of this node "+
+		"to whoever reaches it: at the default every process on the node's network, and with another address whoever reaches that")
 	flags.StringSliceVar(&f.registries, "registry", nil, "registry that this node is meant to reach, though no image has come from it yet (repeatable)")
 	flags.IntVar(&f.maxFailing, "max-failing-series", 100, "most series of single failing containers in /metrics")
 	flags.IntVar(&f.maxRegistries, "max-registries", 20, "most registries named only by pods that get a label value of their own in /metrics")
@@ -130,6 +132,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
 		},
 		Disk: f.looking.disk, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,
+		Page:   agent.Page{Address: f.page, Optional: p.settings.sources["page-address"] == ""}, // two agents on a machine may both be left at the default
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.

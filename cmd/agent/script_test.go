@@ -126,6 +126,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("RUN", run)
 	env.Setenv("ADDRESS", l.Addr().String())
 	env.Setenv("NODE_NAME", "node-a")
+	env.Setenv("PULLWATCH_PAGE_ADDRESS", "")
 	env.Setenv("PULLWATCH_PROBE_INTERVAL", "0") // the images of the fake are of registries that no test may ask
 	env.Setenv("PULLWATCH_SOCKET", filepath.Join(run, "a.sock"))
 	env.Setenv("PULLWATCH_CONFIG_FILE", own)

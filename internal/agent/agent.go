@@ -22,6 +22,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/pullwatch/pullwatch/internal/disk"
+	"github.com/pullwatch/pullwatch/internal/history"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/nodestatus"
 	"github.com/pullwatch/pullwatch/internal/pulls"
@@ -46,8 +47,15 @@ type Config struct {
 	MaxRegistries     int
 	Listen            string // of /metrics and health; empty serves none
 	WebConfig         string // exporter-toolkit's file for TLS and basic auth
+	Page              Page
 	Socket            string // of the subcommands; empty serves none
 	Log               *slog.Logger
+}
+
+// Page is where the page for people is served.
+type Page struct {
+	Address  string // empty serves none; the unix socket has it too
+	Optional bool   // do without it where the address cannot be had
 }
 
 // Probing is how registries are asked.
@@ -94,6 +102,9 @@ type Agent struct {
 	publishing  sync.Mutex
 	digests     map[string]bool // of the images when they were last listed; of the check of images alone
 	runtimeSeen atomic.Bool     // the runtime has answered in this process's life
+
+	judged  atomic.Pointer[judged]
+	history history.Ring // for the page
 }
 
 // The intervals. The runtime's state is asked for often since a call takes a millisecond; the images change with pulls only.
@@ -126,6 +137,7 @@ func New(c Config) *Agent {
 	for _, c := range a.checks {
 		c.done = make(chan struct{})
 	}
+	a.judged.Store(&judged{})
 	a.snapshot.runtime.Store(&Part[Runtime]{})
 	a.snapshot.images.Store(&Part[Images]{})
 	a.snapshot.registries.Store(&Part[[]RegistryState]{Skipped: c.Probing.Interval == 0})
@@ -175,10 +187,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.node.Run(ctx); return nil })
 		group.Go(func() error { a.askEvents(ctx, k); return nil })
 		if a.status != nil {
-			group.Go(func() error { a.judge(ctx); return nil })
 			group.Go(func() error { a.status.Run(ctx); return nil })
 		}
 	}
+	group.Go(func() error { a.judge(ctx); return nil })
 	if a.config.Probing.Interval > 0 {
 		group.Go(func() error { a.watchRegistries(ctx); return nil })
 		if a.config.Probing.ImageInterval > 0 {
@@ -275,10 +287,12 @@ func (a *Agent) changed(changes []pulls.Change) {
 		case pulls.Renamed:
 			a.log.Warn("image pull fails for another cause", append(who, "before", c.Before.String(), "message", c.Message, "advice", c.Advice)...)
 		case pulls.Updated: // seen in the snapshot
+			continue
 		case pulls.Ended:
 			a.registries.hurry(c.Registry)
 			a.log.Info("image pull fails no longer", who...)
 		}
+		a.history.Add(happened(c), time.Now(), true)
 	}
 	a.publishFailures()
 }

@@ -710,7 +710,8 @@ func TestSecretsShowNowhere(t *testing.T) {
 	w.must(err)
 	_, metrics := w.get("/metrics")
 	_, ready := w.get("/readyz")
-	for where, text := range map[string]string{"snapshot": string(snapshot), "metrics": metrics, "readyz": ready, "log": w.log.String()} {
+	_, page := w.page()
+	for where, text := range map[string]string{"snapshot": string(snapshot), "metrics": metrics, "readyz": ready, "page": page, "log": w.log.String()} {
 		for _, secret := range []string{critest.Secret, kubetest.Token} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s shows %s", where, secret)

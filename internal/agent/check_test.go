@@ -242,7 +242,7 @@ func TestHint(t *testing.T) {
 		{nil, ""},
 		{errors.New("x"), ""},
 		{hinted{errors.New("x")}, "do this"},
-		{&ListenError{"unix", "/run/x.sock", errors.New("x")}, `Name another path with --socket, or none with --socket="".`},
+		{&ListenError{"unix", "/run/x.sock", "--socket", errors.New("x")}, `Name another path with --socket, or none with --socket="".`},
 		{fmt.Errorf("look: %w", hinted{errors.New("y")}), "do this"},
 	} {
 		if got := hint(test.err); got != test.want {

@@ -15,11 +15,17 @@ import (
 // judgeEvery is how often the conditions are judged. It bounds how late a hold may end.
 const judgeEvery = 5 * time.Second
 
-// judge turns what was observed into the node's conditions, for as long as ctx lasts. It begins once the own Node was read: a condition
-// that stands there is resumed.
+// judged is what health says now.
+type judged struct {
+	verdicts []health.Verdict
+	coming   []health.Coming
+}
+
+// judge turns what was observed into the node's conditions, for as long as ctx lasts. With an API server it begins once the own Node was
+// read: a condition that stands there is resumed. It judges too where nothing is written, since the page shows it.
 func (a *Agent) judge(ctx context.Context) {
 	var state health.State
-	resumed := false
+	resumed := a.config.Kube == nil
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for {
@@ -31,13 +37,19 @@ func (a *Agent) judge(ctx context.Context) {
 		if node := a.snapshot.node.Load().Value; !resumed && node.UID != "" {
 			found := verdictsOf(node.Conditions)
 			state, resumed = health.Resume(found), true
-			a.status.Found(node.UID, found)
+			if a.status != nil {
+				a.status.Found(node.UID, found)
+			}
 		}
 		if !resumed {
 			continue
 		}
 		var verdicts []health.Verdict
 		state, verdicts = health.Step(state, a.observation(), time.Now())
+		a.remember(a.judged.Swap(&judged{verdicts, state.Coming()}).verdicts, verdicts)
+		if a.status == nil {
+			continue
+		}
 		a.status.Set(verdicts)
 		conditions := make([]metrics.Condition, len(verdicts))
 		for i, v := range verdicts {

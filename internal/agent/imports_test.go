@@ -75,7 +75,7 @@ func TestImports(t *testing.T) {
 	under := func(path string, parents ...string) bool {
 		return slices.ContainsFunc(parents, func(parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") })
 	}
-	fakes := []string{module + "pkg/cri/critest", module + "internal/kube/kubetest"}
+	fakes := []string{module + "pkg/cri/critest", module + "internal/kube/kubetest", module + "internal/web/webtest"}
 	rules := []struct {
 		name   string
 		broken func(imported) bool
@@ -98,6 +98,9 @@ func TestImports(t *testing.T) {
 		}},
 		{"pkg/metrics imports only pkg/cause of ours", func(i imported) bool {
 			return i.from == "pkg/metrics" && !i.test && strings.HasPrefix(i.path, module) && i.path != module+"pkg/cause"
+		}},
+		{"internal/say and internal/web are told by internal/agent, and ask nobody", func(i imported) bool {
+			return under(i.from, "internal/say", "internal/web") && !i.test && under(i.path, module+"internal/agent", module+"internal/nodestatus", module+"pkg/cri", module+"pkg/metrics")
 		}},
 		{"internal/agent and internal/pulls know no API types of Kubernetes", func(i imported) bool {
 			return under(i.from, "internal/agent", "internal/pulls") && !i.test && under(i.path, "k8s.io/api", "k8s.io/apimachinery")

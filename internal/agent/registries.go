@@ -10,7 +10,9 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/internal/history"
 	"github.com/pullwatch/pullwatch/internal/pulls"
+	"github.com/pullwatch/pullwatch/internal/say"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 	"github.com/pullwatch/pullwatch/pkg/metrics"
@@ -278,6 +280,7 @@ func (a *Agent) askRegistry(ctx context.Context, name string, established bool) 
 	w.states[name] = state
 	if state.OK != nil {
 		a.metrics.CountRegistryProbe(name, state.Cause)
+		a.history.Add(history.Entry{Of: history.OfRegistry, Subject: name, Failed: !*state.OK, Text: say.Reached(state.Registry)}, state.At, !established)
 	}
 	if before == nil || known(before.OK) != known(state.OK) || before.Cause != state.Cause {
 		a.log.Info("registry", "registry", name, "reached", known(state.OK), "cause", state.Cause.String(), "serving", state.Serving, "established", established)

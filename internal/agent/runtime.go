@@ -111,6 +111,7 @@ func (a *Agent) publishRuntime(now Runtime, err error) {
 	a.snapshot.runtime.Store(next)
 	if before.Value.Ready != now.Ready || before.Value.Up != now.Up {
 		a.log.Info("container runtime", "endpoint", now.Endpoint, "name", now.Name, "version", now.Version, "up", now.Up, "ready", now.Ready, "reason", now.Reason)
+		a.rememberRuntime(&now)
 	}
 	a.publishFacts()
 }

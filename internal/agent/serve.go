@@ -16,20 +16,24 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
+
+	page "github.com/pullwatch/pullwatch/internal/web"
 )
 
 // shutdownTime is what a scrape or a subcommand under way gets to finish at a stop.
 const shutdownTime = 3 * time.Second
 
-// listeners are what the agent listens on: /metrics and health for the network, the snapshot and pprof on the unix socket. Either may be
-// nil.
-type listeners struct{ open, socket net.Listener }
+// listeners are what the agent listens on: /metrics and health for the network, the page on loopback, and all with the snapshot and pprof on
+// the unix socket. Each may be nil.
+type listeners struct{ open, page, socket net.Listener }
 
 // listen opens all or nothing.
 func (a *Agent) listen(ctx context.Context) (l listeners, err error) {
 	defer func() {
-		if err != nil && l.open != nil {
-			_ = l.open.Close()
+		for _, opened := range []net.Listener{l.open, l.socket} {
+			if err != nil && opened != nil {
+				_ = opened.Close()
+			}
 		}
 	}()
 	if a.config.Listen != "" {
@@ -37,13 +41,24 @@ func (a *Agent) listen(ctx context.Context) (l listeners, err error) {
 			return l, &webConfigError{a.config.WebConfig, err}
 		}
 		if l.open, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Listen); err != nil {
-			return l, &ListenError{"tcp", a.config.Listen, err}
+			return l, &ListenError{"tcp", a.config.Listen, "--listen-address", err}
 		}
 	}
 	if a.config.Socket != "" {
-		l.socket, err = listenSocket(ctx, a.config.Socket)
+		if l.socket, err = listenSocket(ctx, a.config.Socket); err != nil {
+			return l, err
+		}
 	}
-	return l, err
+	if a.config.Page.Address != "" {
+		if l.page, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Page.Address); err != nil {
+			err = &ListenError{"tcp", a.config.Page.Address, "--page-address", err}
+			if !a.config.Page.Optional {
+				return l, err
+			}
+			a.log.Warn("the page is not served", "error", err, "hint", hint(err))
+		}
+	}
+	return l, nil
 }
 
 func (a *Agent) serve(ctx context.Context, group *errgroup.Group, l listeners) {
@@ -52,6 +67,14 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, l listeners) {
 		noSystemd, addresses := false, []string{a.config.Listen}
 		flags := &web.FlagConfig{WebListenAddresses: &addresses, WebSystemdSocket: &noSystemd, WebConfigFile: &a.config.WebConfig}
 		group.Go(func() error { return closed(web.Serve(l.open, server, flags, a.log)) })
+		group.Go(func() error { return shutdown(ctx, server) })
+	}
+	if l.page != nil {
+		if to, ok := l.page.Addr().(*net.TCPAddr); ok && !to.IP.IsLoopback() {
+			a.log.Warn("the page is open to the network: it shows the names, images and errors of every failing pod to whoever asks", "address", to.String())
+		}
+		server := newServer(a.pageHandler())
+		group.Go(func() error { return closed(server.Serve(l.page)) })
 		group.Go(func() error { return shutdown(ctx, server) })
 	}
 	if l.socket != nil {
@@ -121,6 +144,13 @@ func answer(w http.ResponseWriter, err error) {
 	_, _ = fmt.Fprintln(w, "ok")
 }
 
+// pageHandler is all that loopback sees. Any process on the node's network reaches it, and so does any browser of theirs.
+func (a *Agent) pageHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", page.Local(page.Handler(a.page)))
+	return mux
+}
+
 // SnapshotPath is where the snapshot is on the unix socket. ImagesPath has what is remembered of each image: there may be thousands, and few ask.
 const (
 	SnapshotPath = "/v1/snapshot"
@@ -131,6 +161,7 @@ const (
 func (a *Agent) socketHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.openHandler())
+	mux.Handle("GET /{$}", page.Handler(a.page))
 	mux.HandleFunc("GET "+SnapshotPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a.Snapshot()) // whoever asked is gone
@@ -148,6 +179,7 @@ func (a *Agent) socketHandler() http.Handler {
 type ListenError struct {
 	Network string // tcp or unix
 	Address string
+	Flag    string // that names the address
 	Err     error
 }
 
@@ -167,37 +199,37 @@ func (e *ListenError) Hint() string {
 	if e.Network == "unix" {
 		return "Name another path with --socket, or none with --socket=\"\"."
 	}
-	return "Name another address with --listen-address, or stop what listens there."
+	return "Name another address with " + e.Flag + ", or stop what listens there."
 }
 
 // listenSocket opens the unix socket. A socket file that nobody answers on was left behind by an agent that was killed, and is replaced.
 func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, &ListenError{"unix", path, err}
+		return nil, &ListenError{"unix", path, "--socket", err}
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&fs.ModeSocket == 0 {
-			return nil, &ListenError{"unix", path, errors.New("something that is no socket is in the way")}
+			return nil, &ListenError{"unix", path, "--socket", errors.New("something that is no socket is in the way")}
 		}
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
 		if conn != nil {
 			_ = conn.Close()
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) { // what is not refused may be heard
-			return nil, &ListenError{"unix", path, errors.New("another agent listens there")}
+			return nil, &ListenError{"unix", path, "--socket", errors.New("another agent listens there")}
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, &ListenError{"unix", path, err}
+			return nil, &ListenError{"unix", path, "--socket", err}
 		}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, &ListenError{"unix", path, err}
+		return nil, &ListenError{"unix", path, "--socket", err}
 	}
 	// Who may open the socket sees the names and messages of every pod of the node: the owner and the group.
 	if err := os.Chmod(path, 0o660); err != nil {
 		_ = l.Close()
-		return nil, &ListenError{"unix", path, err}
+		return nil, &ListenError{"unix", path, "--socket", err}
 	}
 	return l, nil
 }

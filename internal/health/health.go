@@ -29,8 +29,17 @@ const (
 // Types lists the conditions, in the order in which they are shown.
 var Types = []Type{ContainerRuntimeUnavailable, ImagePullFailing, RegistryUnreachable, ImageFilesystemPressure}
 
-// holds is how long a judgement must hold before a condition follows it.
-var holds = map[Type]struct{ bad, fine time.Duration }{
+// hold is how long a judgement must hold before a condition follows it.
+type hold struct{ bad, fine time.Duration }
+
+func (h hold) of(bad bool) time.Duration {
+	if bad {
+		return h.bad
+	}
+	return h.fine
+}
+
+var holds = map[Type]hold{
 	// A runtime restarts in seconds; a package upgrade may take half a minute.
 	ContainerRuntimeUnavailable: {45 * time.Second, 15 * time.Second},
 	// A pull fails for a moment for many reasons, and the kubelet tries again after 10, 20 and 40 s: a cause that outlives three tries is
@@ -103,6 +112,7 @@ type condition struct {
 	Verdict
 	known   bool // said at all
 	pending bool // the judgement differs from the status
+	next    judgement
 	from    time.Time
 }
 
@@ -166,11 +176,8 @@ func (c condition) follow(j judgement, now time.Time) condition {
 	if !c.pending {
 		c.pending, c.from = true, now
 	}
-	hold := holds[c.Type].fine
-	if j.bad {
-		hold = holds[c.Type].bad
-	}
-	if now.Sub(c.from) < hold {
+	c.next = j
+	if now.Sub(c.from) < holds[c.Type].of(j.bad) {
 		return c
 	}
 	c.known, c.pending, c.True, c.Since = true, false, j.bad, now

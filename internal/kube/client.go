@@ -142,19 +142,20 @@ func (c *Client) Pods(ctx context.Context) ([]Pod, error) {
 
 // PodEvents asks for the events of one pod, at most 100 of them.
 func (c *Client) PodEvents(ctx context.Context, namespace, name, uid string) ([]Event, error) {
-	return c.events(ctx, "pod "+namespace+"/"+name, namespace, fields.Set{"involvedObject.name": name, "involvedObject.uid": uid})
+	return c.events(ctx, "pod "+namespace+"/"+name, namespace, fields.OneTermEqualSelector("involvedObject.name", name), fields.OneTermEqualSelector("involvedObject.uid", uid))
 }
 
 // NodeEvents asks for the events about the own Node of one reason, at most 100 of them. Kubelets before 1.37 write the node's name for its UID.
 func (c *Client) NodeEvents(ctx context.Context, reason string) ([]Event, error) {
-	return c.events(ctx, "node "+c.nodeName, nodeEventNamespace, fields.Set{"involvedObject.kind": "Node", "involvedObject.name": c.nodeName, "reason": reason})
+	return c.events(ctx, "node "+c.nodeName, nodeEventNamespace, fields.OneTermEqualSelector("involvedObject.kind", "Node"),
+		fields.OneTermEqualSelector("involvedObject.name", c.nodeName), fields.OneTermEqualSelector("reason", reason))
 }
 
-func (c *Client) events(ctx context.Context, subject, namespace string, selected fields.Set) ([]Event, error) {
+func (c *Client) events(ctx context.Context, subject, namespace string, selected ...fields.Selector) ([]Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	list, err := get[*corev1.EventList](ctx, c.rest.Get().Namespace(namespace).Resource("events").
-		VersionedParams(&metav1.ListOptions{FieldSelector: selected.AsSelector().String(), Limit: maxEvents}, metav1.ParameterCodec))
+		VersionedParams(&metav1.ListOptions{FieldSelector: fields.AndSelectors(selected...).String(), Limit: maxEvents}, metav1.ParameterCodec))
 	if err != nil {
 		return nil, c.explain("list events of "+subject, err)
 	}

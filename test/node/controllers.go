@@ -10,12 +10,12 @@ import (
 )
 
 // controllerManager makes pods of DaemonSets and Jobs, a service account and the API server's certificate for each namespace, says what it
-// thinks of the types in admission policies, and deletes what belonged to a deleted object. Nothing else runs of it: no other controller
-// has work on one node.
+// thinks of the types in admission policies, and deletes what belonged to a deleted object or namespace. Nothing else runs of it: no other
+// controller has work on one node.
 func (n *Node) controllerManager() command {
 	c := n.controlPlane(n.Parts.Controllers, PartControllers)
 	c.argv = append(c.argv,
-		"--controllers=daemonset-controller,job-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,"+
+		"--controllers=daemonset-controller,job-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,"+
 			"validatingadmissionpolicy-status-controller,garbage-collector-controller",
 		"--root-ca-file="+n.CAFile(),
 	)

@@ -124,6 +124,7 @@ func chartValues(t *testing.T, n *node.Node, sockets string) string {
 	text := fmt.Sprintf(`
 runtime:
   socketDirectory: %s
+  imageDirectory: %s
   endpoint: %s
 listenAddress: 127.0.0.1 # nothing here may be reached from another machine
 removeConditions:
@@ -131,7 +132,7 @@ removeConditions:
 extraEnv: # no kube-proxy serves the address of the API server's service
   - {name: KUBERNETES_SERVICE_HOST, value: %q}
   - {name: KUBERNETES_SERVICE_PORT, value: %q}
-`, sockets, n.CRISocket(), host, port)
+`, sockets, imagesOf(n), n.CRISocket(), host, port)
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	must(t, os.WriteFile(file, []byte(text), 0o600))
 	return file

@@ -24,11 +24,7 @@ import (
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
-const (
-	ownNode, otherNode = "own-node", "other-node"
-	// planned is a condition that the fence lets through before the agent knows it.
-	planned = "ImageFilesystemPressure"
-)
+const ownNode, otherNode = "own-node", "other-node"
 
 // TestFenceTypes holds the conditions that the fence lets through equal to those that the agent writes.
 func TestFenceTypes(t *testing.T) {
@@ -47,9 +43,6 @@ func TestFenceTypes(t *testing.T) {
 	var want []string
 	for _, kind := range health.Types {
 		want = append(want, string(kind))
-	}
-	if !slices.Contains(want, planned) {
-		want = append(want, planned)
 	}
 	if slices.Sort(is); !slices.Equal(is, slices.Sorted(slices.Values(want))) {
 		t.Errorf("manifests/base/fence.yaml lets %v through, want %v", is, want)
@@ -205,11 +198,9 @@ func TestFence(t *testing.T) {
 // testPasses writes all conditions and their events as the agent does, twice, and takes them off.
 func testPasses(t *testing.T, n *node.Node, agent *kube.Client) {
 	ctx := t.Context()
-	all := []string{planned}
+	var all []string
 	for _, kind := range health.Types {
-		if kind != planned {
-			all = append(all, string(kind))
-		}
+		all = append(all, string(kind))
 	}
 	for _, status := range []string{"False", "True"} {
 		var conditions []kube.Condition

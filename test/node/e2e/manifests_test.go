@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -73,7 +74,8 @@ func overlay(t *testing.T, n *node.Node, image, sockets string) string {
 	host, port, _ := strings.Cut(strings.TrimPrefix(n.APIServerURL(), "https://"), ":")
 	at := strings.LastIndexByte(image, ':')
 	values := map[string]string{
-		"BASE": base, "IMAGE": image[:at], "TAG": image[at+1:], "API_HOST": host, "API_PORT": port, "SOCKETS": sockets,
+		"BASE": base, "IMAGE": image[:at], "TAG": image[at+1:], "API_HOST": host, "API_PORT": port, "SOCKETS": sockets, "IMAGES": imagesOf(n),
+		"KUBELET_PORT": strconv.Itoa(n.Ports["kubelet"]), "KUBELET_CA": filepath.Join(n.Dir, "kubelet/pki/kubelet.crt"),
 	}
 	for _, name := range []string{"kustomization.yaml", "daemonset.yaml"} {
 		text, err := os.ReadFile(filepath.Join("testdata/overlay", name))

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/test/node"
 )
 
@@ -40,7 +41,8 @@ func TestPod(t *testing.T) {
 	image := buildImage(t, n)
 	sockets := shareSockets(t, n)
 	apply := readmeLine(t, n, "kubectl apply -k ")
-	sh(t, n, 0, strings.Replace(apply, "manifests/base", overlay(t, n, image, sockets), 1))
+	installed := overlay(t, n, image, sockets)
+	sh(t, n, 0, strings.Replace(apply, "manifests/base", installed, 1))
 	var pod *corev1.Pod
 	a := &agent{n: n, address: "127.0.0.1:9767"}
 	eventually(t, time.Minute, "the kubelet finds the pod ready, by its own probes", func() error {
@@ -82,6 +84,25 @@ func TestPod(t *testing.T) {
 		}
 		return nil
 	})
+	eventually(t, 2*time.Minute, "it sees the disks, and what its kubelet is set to, with the rights of the manifests alone", func() error {
+		m, err := a.metrics()
+		if err != nil {
+			return err
+		}
+		for series, label := range map[string]string{
+			"pullwatch_filesystem_size_bytes": `filesystem="imagefs"`, "pullwatch_filesystem_available_bytes": `filesystem="nodefs"`,
+			"pullwatch_kubelet_settings_info": `source="configz"`, "pullwatch_check_success": `check="disk"`,
+		} {
+			if sum, _ := m.Sum(series, label); sum == 0 {
+				return fmt.Errorf("%s{%s} is missing or 0", series, label)
+			}
+		}
+		// The small disk and not the machine's.
+		if size, _ := m.Sum("pullwatch_filesystem_size_bytes", `filesystem="imagefs"`); size > 1<<30 {
+			return fmt.Errorf("the filesystem of images has %v bytes", size)
+		}
+		return nil
+	})
 	eventually(t, 6*time.Minute, "it writes its conditions", func() error {
 		m, err := a.metrics()
 		if err != nil {
@@ -112,14 +133,30 @@ func TestPod(t *testing.T) {
 		return nil
 	})
 	rightsUsed(t, n)
+
+	sh(t, n, 0, "../../../bin/"+readmeLine(t, n, "pullwatch remove-conditions "))
+	for _, kind := range health.Types {
+		if left, err := condition(ctx, n, string(kind)); err != nil || left != nil {
+			t.Errorf("%s is left: %+v (%v)", kind, left, err)
+		}
+	}
+	sh(t, n, 0, strings.Replace(pageLine(t, n, installPage, "kubectl delete -k "), "manifests/base", installed, 1))
+	for _, kind := range []string{"namespaces", "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+		if all := sh(t, n, 0, "kubectl get -o name "+kind); strings.Contains(all, "pullwatch") {
+			t.Errorf("%s: something is left", kind)
+		}
+	}
 }
 
-// shareSockets makes the directory of the runtime's socket a shared mount, and returns it. With systemd every mount is one, which the
-// template's propagation wants; this machine has no init system.
+// imagesOf is where the node's runtime keeps images.
+func imagesOf(n *node.Node) string { return filepath.Join(n.Dir, "containerd") }
+
+// shareSockets makes the directory of the runtime's socket a shared mount, and returns it, and that of its images, which is a disk of its own. With
+// systemd every mount is one, which the template's propagation wants; this machine has no init system.
 func shareSockets(t *testing.T, n *node.Node) string {
 	t.Helper()
 	sockets := filepath.Dir(strings.TrimPrefix(n.CRISocket(), "unix://"))
-	for _, args := range [][]string{{"--bind", sockets, sockets}, {"--make-shared", sockets}} {
+	for _, args := range [][]string{{"--bind", sockets, sockets}, {"--make-shared", sockets}, {"--make-shared", imagesOf(n)}} {
 		if out, err := exec.CommandContext(t.Context(), "mount", args...).CombinedOutput(); err != nil {
 			t.Fatalf("mount %v: %v: %s", args, err, out)
 		}

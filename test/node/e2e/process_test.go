@@ -43,7 +43,7 @@ func asUser(t *testing.T, process string) {
 	}
 }
 
-// openTo holds the process to one open port: whatever else it listens on is a unix socket.
+// openTo holds the process to one open port: whatever else it listens on is the page on loopback and a unix socket.
 func openTo(t *testing.T, process, address string) {
 	t.Helper()
 	inodes := make(map[string]bool)
@@ -67,7 +67,8 @@ func openTo(t *testing.T, process, address string) {
 			}
 		}
 	}
-	if want := []string{"tcp " + address}; !slices.Equal(open, want) {
+	slices.Sort(open)
+	if want := []string{"tcp " + address, "tcp 127.0.0.1:9768"}; !slices.Equal(open, want) {
 		t.Errorf("open to the network: %q, want %q", open, want)
 	}
 	var sockets []string
