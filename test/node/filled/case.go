@@ -193,7 +193,7 @@ var disks = []Disk{
 				},
 				Images: images("unused", 5, 20),
 				Says:   []string{"ImageGCFailed"}, Blind: true, Condition: "EvictionThresholdPassed",
-				Note: "with containerd, the kubelet then has no figures of any filesystem: it neither collects nor evicts",
+				Note: "with containerd, the kubelet then has no figures of any filesystem: it neither collects nor evicts. Pullwatch does not know that",
 			},
 		},
 	},

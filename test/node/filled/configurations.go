@@ -14,6 +14,8 @@ type Configuration struct {
 	Flags []string
 	// Refused is whether the kubelet does not start.
 	Refused bool
+	// Low is where the low percentage is not below the high one.
+	Low bool
 	// Unknown has a field in it that no kubelet knows.
 	Unknown bool
 	Note    string
@@ -24,6 +26,8 @@ func (c *Configuration) finding() string {
 	switch {
 	case c.Unknown:
 		return string(disk.ConfigUnknownField)
+	case c.Low:
+		return string(disk.LowNotBelowHigh)
 	case c.Refused && (!c.Whole || c.Text != ""):
 		return string(disk.ConfigRefused)
 	}
@@ -113,8 +117,8 @@ var configurations = []Configuration{
 	{Name: "an age without a unit", Text: "imageMinimumGCAge: 120", Refused: true},
 	{Name: "high above 100", Text: "imageGCHighThresholdPercent: 101", Refused: true},
 	{Name: "low below 0", Text: "imageGCLowThresholdPercent: -1", Refused: true},
-	{Name: "low above high", Text: "imageGCHighThresholdPercent: 70", Refused: true, Note: "the low one is the default, 80"},
-	{Name: "low is high", Text: "imageGCHighThresholdPercent: 80", Refused: true},
+	{Name: "low above high", Text: "imageGCHighThresholdPercent: 70", Refused: true, Low: true, Note: "the low one is the default, 80"},
+	{Name: "low is high", Text: "imageGCHighThresholdPercent: 80", Refused: true, Low: true},
 	{Name: "the maximum age below the minimum", Text: "imageMinimumGCAge: 10m\nimageMaximumGCAge: 5m", Refused: true},
 	{Name: "a negative minimum age", Text: "imageMinimumGCAge: -1m"},
 	{Name: "a threshold above 100%", Text: "evictionHard: {imagefs.available: 110%}", Refused: true},
@@ -128,5 +132,5 @@ var configurations = []Configuration{
 	{Name: "a drop-in without a kind", DropIns: map[string]string{"50.conf": "imageGCHighThresholdPercent: 75\n"}, Refused: true},
 	{Name: "a drop-in that does not parse", DropIns: map[string]string{"50.conf": head + "evictionHard: {\n"}, Refused: true},
 	{Name: "an empty drop-in", DropIns: map[string]string{"50.conf": ""}, Refused: true},
-	{Name: "a drop-in that makes low above high", DropIns: map[string]string{"50.conf": head + "imageGCHighThresholdPercent: 60\n"}, Refused: true},
+	{Name: "a drop-in that makes low above high", DropIns: map[string]string{"50.conf": head + "imageGCHighThresholdPercent: 60\n"}, Refused: true, Low: true},
 }

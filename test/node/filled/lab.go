@@ -144,7 +144,7 @@ func (l *lab) run(ctx context.Context, list []image) error {
 	return nil
 }
 
-// clear takes away what the case before left, with the kubelet running.
+// clear takes away what a case leaves, and stops the kubelet.
 func (l *lab) clear(ctx context.Context) error {
 	pods, err := l.Pods(ctx)
 	if err != nil {
@@ -155,21 +155,9 @@ func (l *lab) clear(ctx context.Context) error {
 			return err
 		}
 	}
-	// Until the kubelet has removed them too, containers keep their images.
-	for deadline := time.Now().Add(90 * time.Second); ; {
-		left, err := l.containers(ctx)
-		if err != nil {
-			return err
-		}
-		if left == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d containers are left of pods that are gone", left)
-		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
-			return err
-		}
+	// The kubelet leaves dead ones for a minute, and they keep their images.
+	if err := errors.Join(l.StopKubelet(), l.RemoveSandboxes()); err != nil {
+		return err
 	}
 	ballast, err := filepath.Glob(filepath.Join(l.root, "ballast*"))
 	for _, file := range ballast {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
-	"github.com/pullwatch/pullwatch/pkg/cri"
 )
 
 // agentPart is the agent's name among the node's processes.
@@ -142,19 +141,4 @@ func (l *lab) waitAgent(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// containers counts those that containerd has, and sandboxes, running or not.
-func (l *lab) containers(ctx context.Context) (int, error) {
-	client, err := cri.Dial(cri.Config{Runtime: l.CRISocket()})
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	containers, err := client.ListContainers(ctx)
-	if err != nil {
-		return 0, err
-	}
-	sandboxes, err := client.ListPodSandboxes(ctx)
-	return len(containers) + len(sandboxes), err
 }

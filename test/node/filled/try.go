@@ -40,7 +40,7 @@ func (l *lab) try(ctx context.Context, c *Case) (*result, error) {
 	if err := l.then(ctx, c, is, r); err != nil {
 		return nil, err
 	}
-	return r, errors.Join(l.clear(ctx), l.Stop(agentPart), l.StopKubelet())
+	return r, errors.Join(l.Stop(agentPart), l.clear(ctx))
 }
 
 // prepare has the case's images on the disk, and the kubelet and Pullwatch running. What the kubelet is to see as old is there before it.
