@@ -61,7 +61,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
-	@cd test/node && $(GO) test -short . ./asked ./probed
+	@cd test/node && $(GO) test -short . ./asked ./probed ./filled
 
 # -count=1: it reads files outside of its module, at which the cache of results does not look.
 .PHONY: chart
@@ -78,6 +78,7 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./monitored
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
@@ -88,6 +89,10 @@ asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow
 .PHONY: probed
 probed: ## write docs/probe-faults.md: what the probe and the real containerd say of every fault (needs root; 5 minutes)
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed -update
+
+.PHONY: filled
+filled: build ## write docs/disk-filled.md: what Pullwatch says of a disk, and then the real kubelet (needs root; 8 minutes)
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -update
 
 .PHONY: monitored
 monitored: build ## real Prometheus and Alertmanager beside the agent: a registry dies, the alert fires and ends; every panel's query (needs root)

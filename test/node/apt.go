@@ -45,6 +45,9 @@ func ensureDebian(ctx context.Context, o Options, p *Progress) error {
 	if o.RuntimeOnly {
 		delete(programs, "etcd")
 	}
+	if strings.HasPrefix(o.SmallDiskMkfs, "mkfs.xfs ") {
+		programs["mkfs.xfs"] = "xfsprogs"
+	}
 	return EnsurePrograms(ctx, p, programs)
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -102,7 +103,7 @@ func (n *Node) mountSmallDisk() error {
 		return err
 	}
 	for _, argv := range [][]string{
-		{"mkfs.ext4", "-q", "-F", "-m", "0", img},
+		append(strings.Fields(n.SmallDiskMkfs), img),
 		{"mount", "-o", "loop", img, filepath.Join(n.Dir, "containerd")},
 	} {
 		path, err := findProgram(argv[0])

@@ -31,7 +31,7 @@ func (n *Node) Down() error {
 	errs = append(errs, recorded[PartKubelet].stop(3*time.Second))
 	if recorded[PartContainerd].alive() {
 		_ = syscall.Kill(recorded[PartContainerd].PID, syscall.SIGCONT) // a test may have stopped it
-		if err := n.removeSandboxes(); err != nil && n.progress != nil {
+		if err := n.RemoveSandboxes(); err != nil && n.progress != nil {
 			n.progress.Say("containerd does not remove its pods, they are killed: %v", err)
 		}
 	}
@@ -49,8 +49,8 @@ func (n *Node) Down() error {
 	return os.RemoveAll(n.Dir)
 }
 
-// removeSandboxes has containerd stop and remove all pods, several at a time.
-func (n *Node) removeSandboxes() error {
+// RemoveSandboxes has containerd stop and remove all pods, several at a time.
+func (n *Node) RemoveSandboxes() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	rt := n.runtimeService()

@@ -43,10 +43,10 @@ func (n *Node) writeKubeletConfig() error {
 func (n *Node) kubelet() command {
 	dir := filepath.Join(n.Dir, "kubelet")
 	return command{
-		argv: []string{
+		argv: append([]string{
 			n.Parts.Kubelet, "--config=" + dir + "/config.json", "--kubeconfig=" + n.Kubeconfig(kubelet),
 			"--root-dir=" + dir, "--cert-dir=" + dir + "/pki", "--hostname-override=" + n.NodeName, "--v=2",
-		},
+		}, n.KubeletFlags...),
 		timeout: 60 * time.Second,
 		ready: func(ctx context.Context) error {
 			if err := httpOK("http://" + n.addr("kubelet-healthz") + "/healthz")(ctx); err != nil {

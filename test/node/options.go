@@ -46,16 +46,23 @@ type Options struct {
 	Controllers bool `json:"controllers,omitempty"`
 	// ControlPlaneOnly leaves out everything but etcd and the API server: for nodes that are objects and nothing behind them.
 	ControlPlaneOnly bool `json:"controlPlaneOnly,omitempty"`
-	// SmallDiskMiB puts containerd's root on an ext4 of that size, so that a large image fills it.
+	// SmallDiskMiB puts containerd's root on a filesystem of that size, so that a large image fills it.
 	SmallDiskMiB int `json:"smallDiskMiB,omitempty"`
+	// SmallDiskMkfs is the command that makes the small disk's filesystem; the file is added to it. Default defaultMkfs.
+	SmallDiskMkfs string `json:"smallDiskMkfs,omitempty"`
 	// KubeletConfig overrides fields of the kubelet's configuration, e.g. {"registryPullQPS": 1}.
 	KubeletConfig map[string]any `json:"kubeletConfig,omitempty"`
+	// KubeletFlags are added to the kubelet's command line, where the last one of a name counts.
+	KubeletFlags []string `json:"kubeletFlags,omitempty"`
 	// Outlive keeps the node when the process that started it ends. Without it, the next Start or Sweep of any
 	// process takes down what an ended test left.
 	Outlive bool `json:"outlive"`
 	// Out gets progress; nil is silence.
 	Out io.Writer `json:"-"`
 }
+
+// defaultMkfs keeps no blocks back for root: what a test fills is full.
+const defaultMkfs = "mkfs.ext4 -q -F -m 0"
 
 // Demo is the node of `make demo`.
 func Demo(out io.Writer) Options {
@@ -96,6 +103,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Kubelet != Kubelet134 && o.Kubelet != Kubelet131 {
 		return o, fmt.Errorf("kubelet %q is not known\nchoose %s or %s", o.Kubelet, Kubelet134, Kubelet131)
+	}
+	if o.SmallDiskMkfs == "" {
+		o.SmallDiskMkfs = defaultMkfs
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
