@@ -39,7 +39,9 @@ func TestDisk(t *testing.T) {
 	must(t, exec.CommandContext(ctx, "fallocate", "-l", "24M", file).Run()) // of 48
 	begin := time.Now()
 	eventually(t, 2*time.Minute, "df says that the threshold is met, and that the kubelet sees it too", func() error {
-		return errOf(a.df(t, 1), func(r *disk.Report) bool { return r.Filesystems[0].Thresholds[0].Met && r.Kubelet.DiskPressure == "True" })
+		return errOf(a.df(t, 1), func(r *disk.Report) bool {
+			return r.Filesystems[0].Thresholds[0].Met && r.Kubelet.DiskPressure == "True"
+		})
 	})
 	eventually(t, 5*time.Minute, "the condition follows", is(ctx, n, health.ImageFilesystemPressure, corev1.ConditionTrue))
 	t.Logf("the condition is True after %s", time.Since(begin).Round(time.Second))
@@ -57,7 +59,9 @@ func TestDisk(t *testing.T) {
 	must(t, os.Remove(file))
 	begin = time.Now()
 	eventually(t, 2*time.Minute, "df says that there is room again", func() error {
-		return errOf(a.df(t, 0), func(r *disk.Report) bool { return !r.Filesystems[0].Thresholds[0].Met && r.Kubelet.DiskPressure == "False" })
+		return errOf(a.df(t, 0), func(r *disk.Report) bool {
+			return !r.Filesystems[0].Thresholds[0].Met && r.Kubelet.DiskPressure == "False"
+		})
 	})
 	eventually(t, 8*time.Minute, "the condition follows", is(ctx, n, health.ImageFilesystemPressure, corev1.ConditionFalse))
 	t.Logf("the condition is False after %s", time.Since(begin).Round(time.Second))
