@@ -68,7 +68,7 @@ func (a *agent) startUntil(t *testing.T, path string) {
 func (a *agent) spawn() error {
 	return a.n.Spawn(agentPart, slices.Concat(a.around, []string{
 		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
-		"--listen-address", a.address, "--socket", a.socket,
+		"--listen-address", a.address, "--page-address=", "--socket", a.socket,
 	}, a.flags))
 }
 

@@ -41,7 +41,7 @@ func (f *fleet) startAgents(ctx context.Context) (time.Duration, error) {
 	for i := range f.nodes {
 		if err := f.n.Spawn(agentName(i), []string{
 			f.agent, "run", "--node-name", nodeName(i), "--kubeconfig", f.n.AgentKubeconfig(), "-r", f.runtime.Endpoint(),
-			"--listen-address", "", "--socket", f.agentSocket(i),
+			"--listen-address", "", "--page-address", "", "--socket", f.agentSocket(i),
 		}); err != nil {
 			return 0, err
 		}
