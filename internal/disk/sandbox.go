@@ -49,9 +49,9 @@ func FindSandbox(name string, images []*runtimeapi.Image) Sandbox {
 	if name == "" {
 		return s
 	}
-	present := false
+	present, named := false, names(name)
 	for _, image := range images {
-		if named(image, name) {
+		if named(image) {
 			pinned := image.GetPinned()
 			present, s.ID, s.Pinned = true, image.GetId(), &pinned
 			break
@@ -74,17 +74,17 @@ func (s *Sandbox) Finding() (Finding, bool) {
 	return Finding{}, false
 }
 
-// named tells whether a name is one of an image's.
-func named(image *runtimeapi.Image, name string) bool {
+// names tells which images go by a name.
+func names(name string) func(*runtimeapi.Image) bool {
 	full := name
 	if ref, err := reference.ParseDockerRef(name); err == nil {
 		full = ref.String()
 	}
+	_, digest, _ := strings.Cut(full, "@")
 	is := func(n string) bool { return n == name || n == full }
-	if is(image.GetId()) || slices.ContainsFunc(image.GetRepoTags(), is) || slices.ContainsFunc(image.GetRepoDigests(), is) {
-		return true
-	}
 	// A mirror's or another name with the same digest is the same image.
-	_, digest, found := strings.Cut(full, "@")
-	return found && slices.ContainsFunc(image.GetRepoDigests(), func(n string) bool { return strings.HasSuffix(n, "@"+digest) })
+	same := func(n string) bool { return is(n) || digest != "" && strings.HasSuffix(n, "@"+digest) }
+	return func(image *runtimeapi.Image) bool {
+		return is(image.GetId()) || slices.ContainsFunc(image.GetRepoTags(), is) || slices.ContainsFunc(image.GetRepoDigests(), same)
+	}
 }
