@@ -103,7 +103,7 @@ func TestHistory(t *testing.T) {
 	for i := range 60 {
 		at := start.Add(time.Duration(i) * 30 * time.Second)
 		h.Add(&Found{Filesystems: []Filesystem{
-			{Roles: []Role{ImageFS}, AvailableBytes: int64(100e9 - i*1e9), InodesFree: 1000, At: at},
+			{Roles: []Role{ImageFS}, AvailableBytes: 100e9 - int64(i)*1e9, InodesFree: 1000, At: at},
 			{Roles: []Role{NodeFS}, AvailableBytes: 50e9, InodesFree: int64(1000 - i), At: at},
 		}})
 	}
