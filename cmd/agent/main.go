@@ -48,7 +48,7 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.settings.resolve(cmd) },
-		Version:           version,
+		Version:           build.version,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				hint := `Run "pullwatch --help" for the commands.`
