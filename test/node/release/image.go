@@ -58,7 +58,7 @@ func (r *Release) Image(p Program) (v1.Image, error) {
 	config.Created = created
 	config.OS, config.Architecture, config.Variant = p.Platform.OS, p.Platform.Architecture, p.Platform.Variant
 	config.Config = v1.Config{
-		User: "65532:65532", Entrypoint: []string{"/" + Name}, Cmd: []string{"run"}, WorkingDir: "/", Labels: r.labels(),
+		User: "65532:65532", Entrypoint: []string{"/" + Name}, Cmd: []string{"run"}, Labels: r.labels(),
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, // what builders set where nobody does
 	}
 	return mutate.ConfigFile(img, config)
