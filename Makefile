@@ -53,10 +53,14 @@ release: export GOEXPERIMENT :=
 release: ## what a release consists of, into dist/: all platforms, checksums, SBOMs, image, chart, manifests (docs/RELEASES.md)
 	@rm -rf $(DIST) && mkdir -p $(DIST)
 	@$(MAKE) --no-print-directory cross VET=: BIN=$(BIN)/release
-	@cd test/chart && $(GO) run ./cmd/package --version '$(CHART_VERSION)' --app-version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' --out $(CURDIR)/$(DIST)
+	@cd test/chart && $(GO) run ./cmd/package --version '$(CHART_VERSION)' --app-version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' --out '$(CURDIR)/$(DIST)'
 	@cd test/node && $(GO) run ./cmd/release --version '$(VERSION)' --revision '$(REVISION)' --epoch '$(SOURCE_DATE_EPOCH)' --platforms '$(PLATFORMS)' \
-		--programs $(CURDIR)/$(BIN)/release --out $(CURDIR)/$(DIST)
+		--programs '$(CURDIR)/$(BIN)/release' --out '$(CURDIR)/$(DIST)'
 	@cat $(DIST)/SHA256SUMS
+
+.PHONY: reproducible
+reproducible: ## make the release of this commit in two clones, the second with nothing compiled before, and compare
+	@cd test/node && $(GO) test -count=1 -timeout 60m -v ./release/reproducible
 
 .PHONY: check
 check: fmt vet lint unit chart ## format, vet, lint, unit tests, the chart: run this before a commit

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/pullwatch/pullwatch/test/node"
 	"github.com/pullwatch/pullwatch/test/node/release"
