@@ -147,7 +147,7 @@ fleet: build ## measure what 300 agents cost the API server, about 25 minutes; w
 
 .PHONY: docs
 docs: ## write the pages that are made from the code
-	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
+	@$(GO) test ./pkg/cause ./pkg/metrics ./cmd/agent -run TestDocs -update
 	@cd test/node && $(GO) test ./asked -run TestDocs -update
 	@cd test/chart && $(GO) test . -run TestDocs -update
 	@cd test/node && $(GO) test ./monitored -run TestPrometheusRules -update
