@@ -114,14 +114,20 @@ func (r *Release) manifests() (files []file, err error) {
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			if name == "chart" || name == "monitoring/tests" {
+			if name == "monitoring/tests" {
 				return fs.SkipDir
 			}
+			return nil
+		}
+		if strings.HasPrefix(name, "chart/") && !strings.HasPrefix(name, "chart/values/") { // a package has the defaults alone
 			return nil
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return err
+		}
+		if name == "base/daemonset.yaml" {
+			content = bytes.ReplaceAll(content, []byte(Repository+":latest"), []byte(Repository+":"+r.Version))
 		}
 		if alone := asFiles[name]; alone != "" {
 			files = append(files, file{alone, content})

@@ -127,8 +127,14 @@ func TestFiles(t *testing.T) {
 	if diff := cmp.Diff(wantList, list); diff != "" || contents[stem+"pullwatch"] != "for arm" {
 		t.Errorf("archive: %s, program %q", diff, contents[stem+"pullwatch"])
 	}
-	list, _ = untar(t, gunzip(t, files["pullwatch-v1.2.3.manifests.tar.gz"]))
-	for _, want := range []string{"-rw-r--r-- pullwatch-v1.2.3.manifests/base/kustomization.yaml", "-rwxr-xr-x pullwatch-v1.2.3.manifests/kubectl-pullwatch"} {
+	list, contents = untar(t, gunzip(t, files["pullwatch-v1.2.3.manifests.tar.gz"]))
+	if !strings.Contains(contents["pullwatch-v1.2.3.manifests/base/daemonset.yaml"], "image: "+Repository+":v1.2.3\n") {
+		t.Error("the DaemonSet does not have the image of the release")
+	}
+	for _, want := range []string{
+		"-rw-r--r-- pullwatch-v1.2.3.manifests/base/kustomization.yaml", "-rw-r--r-- pullwatch-v1.2.3.manifests/chart/values/k3s.yaml",
+		"-rwxr-xr-x pullwatch-v1.2.3.manifests/kubectl-pullwatch",
+	} {
 		if !slices.Contains(list, want) {
 			t.Errorf("no %s in %q", want, list)
 		}
