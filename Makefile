@@ -41,7 +41,7 @@ cross: ## vet and build bin/pullwatch-OS-ARCH for every platform, as the Dockerf
 	done
 
 # The time of every file in a release: that of the commit.
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 DIST              := dist
 # A chart's version is semantic: v1.2.3 is 1.2.3, and what has no tag is before all that have one.
 CHART_VERSION      = $(or $(patsubst v%,%,$(filter v%,$(VERSION))),0.0.0-g$(VERSION))
