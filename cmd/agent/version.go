@@ -88,6 +88,9 @@ Exit codes: 0; 2 wrong use.`,
 				return o.data(p.stdout, v)
 			}
 			_, err := fmt.Fprintf(p.stdout, "Version:  %s\nRevision:  %s\nGo:  %s %s\n", v.Version, cmp.Or(v.Revision, "unknown"), v.Go, v.Platform)
+			if err == nil && v.RevisionTime != "" {
+				_, err = fmt.Fprintf(p.stdout, "RevisionTime:  %s\n", v.RevisionTime)
+			}
 			if err == nil && v.RuntimeName != "" {
 				_, err = fmt.Fprintf(p.stdout, "RuntimeName:  %s\nRuntimeVersion:  %s\nRuntimeApiVersion:  %s\n",
 					clean(v.RuntimeName), clean(v.RuntimeVersion), clean(v.RuntimeAPIVersion))

@@ -14,10 +14,16 @@ import (
 // actedOn are the conditions upon which something in a cluster taints, drains, repairs or replaces a node, by who does it. A condition of ours with
 // such a name would have its node replaced for an image that cannot be pulled.
 var actedOn = map[string][]string{
-	"node lifecycle controller (taints)":                    {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"},
-	"cluster-autoscaler (readiness)":                        {"Ready", "DiskPressure", "NetworkUnavailable"},
-	"Karpenter on AWS, EKS node repair (replaces)":          {"Ready", "AcceleratedHardwareReady", "StorageReady", "NetworkingReady", "KernelReady", "ContainerRuntimeReady"},
-	"node-problem-detector (remedied by whoever reads its)": {"KernelDeadlock", "ReadonlyFilesystem", "CorruptDockerOverlay2", "FrequentKubeletRestart", "FrequentDockerRestart", "FrequentContainerdRestart", "FrequentUnregisterNetDevice", "KubeletUnhealthy", "ContainerRuntimeUnhealthy", "NTPProblem", "CperHardwareErrorFatal", "XfsShutdown", "NetworkUnavailable"},
+	"node lifecycle controller (taints)": {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"},
+	"cluster-autoscaler (readiness)":     {"Ready", "DiskPressure", "NetworkUnavailable"},
+	"Karpenter on AWS, EKS node repair (replaces)": {
+		"Ready", "AcceleratedHardwareReady", "StorageReady", "NetworkingReady", "KernelReady", "ContainerRuntimeReady",
+	},
+	"node-problem-detector (writes them itself; others remedy)": {
+		"KernelDeadlock", "ReadonlyFilesystem", "CorruptDockerOverlay2", "FrequentKubeletRestart", "FrequentDockerRestart",
+		"FrequentContainerdRestart", "FrequentUnregisterNetDevice", "KubeletUnhealthy", "ContainerRuntimeUnhealthy", "NTPProblem",
+		"CperHardwareErrorFatal", "XfsShutdown",
+	},
 }
 
 func TestNobodyActsOnOurConditions(t *testing.T) {
