@@ -3,11 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
-REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+# So many digits that two clones agree on them: git's own choice depends on what else a clone has.
+VERSION  ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo 0.0.0-dev)
+REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 GO       ?= go
 BIN      := bin
+# What the program says of itself comes from the two above: a clone, a worktree, an archive of the source and the Dockerfile make the same bytes.
+BUILD    := $(GO) build -trimpath -buildvcs=false
 
 # The linters are built once, from source, into the cache.
 CACHE             ?= $(or $(PULLWATCH_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pullwatch)
@@ -20,20 +23,44 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/pullwatch
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch ./cmd/agent
+	@CGO_ENABLED=0 $(BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch ./cmd/agent
 
 # README.md says which of them are tested. Told to trim paths too, vet shares with build what is compiled.
 PLATFORMS := linux/amd64 linux/arm64 linux/arm/v7 linux/ppc64le linux/s390x linux/riscv64
+
+VET       := $(GO) vet -trimpath ./...
 
 .PHONY: cross
 cross: ## vet and build bin/pullwatch-OS-ARCH for every platform, as the Dockerfile does
 	@for platform in $(PLATFORMS); do \
 		IFS=/ read -r os arch variant <<< $$platform; \
 		export CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch GOARM=$${variant#v}; \
-		echo "$$platform: vet, build"; \
-		$(GO) vet -trimpath ./...; \
-		$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch-$$os-$$arch$$variant ./cmd/agent; \
+		echo "$$platform"; \
+		$(VET); \
+		$(BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/pullwatch-$$os-$$arch$$variant ./cmd/agent; \
 	done
+
+# The time of every file in a release: that of the commit.
+SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+DIST              := dist
+# A chart's version is semantic: v1.2.3 is 1.2.3, and what has no tag is before all that have one.
+CHART_VERSION      = $(or $(patsubst v%,%,$(filter v%,$(VERSION))),0.0.0-g$(VERSION))
+
+# Nothing of the environment may change a program. What a configuration of the go command changes, cmd/release refuses.
+.PHONY: release
+release: export GOFLAGS :=
+release: export GOEXPERIMENT :=
+release: ## what a release consists of, into dist/: all platforms, checksums, SBOMs, image, chart, manifests (docs/RELEASES.md)
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@$(MAKE) --no-print-directory cross VET=: BIN=$(BIN)/release
+	@cd test/chart && $(GO) run ./cmd/package --version '$(CHART_VERSION)' --app-version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' --out '$(CURDIR)/$(DIST)'
+	@cd test/node && $(GO) run ./cmd/release --version '$(VERSION)' --revision '$(REVISION)' --epoch '$(SOURCE_DATE_EPOCH)' --platforms '$(PLATFORMS)' \
+		--programs '$(CURDIR)/$(BIN)/release' --out '$(CURDIR)/$(DIST)'
+	@cat $(DIST)/SHA256SUMS
+
+.PHONY: reproducible
+reproducible: ## make the release of this commit in two clones, the second with nothing compiled before, and compare
+	@cd test/node && $(GO) test -count=1 -timeout 60m -v ./release/reproducible
 
 .PHONY: check
 check: fmt vet lint unit chart ## format, vet, lint, unit tests, the chart: run this before a commit
@@ -61,7 +88,7 @@ $(GOLANGCI):
 .PHONY: unit
 unit: ## unit tests with the race detector
 	@$(GO) test -race ./...
-	@cd test/node && $(GO) test -short . ./asked ./probed ./filled
+	@cd test/node && $(GO) test -short . ./asked ./probed ./filled ./release
 
 # -count=1: it reads files outside of its module, at which the cache of results does not look.
 .PHONY: chart
@@ -125,7 +152,7 @@ fleet: build ## measure what 300 agents cost the API server, about 25 minutes; w
 
 .PHONY: docs
 docs: ## write the pages that are made from the code
-	@$(GO) test ./pkg/cause ./pkg/metrics -run TestDocs -update
+	@$(GO) test ./pkg/cause ./pkg/metrics ./cmd/agent -run TestDocs -update
 	@cd test/node && $(GO) test ./asked -run TestDocs -update
 	@cd test/chart && $(GO) test . -run TestDocs -update
 	@cd test/node && $(GO) test ./monitored -run TestPrometheusRules -update

@@ -36,6 +36,23 @@ func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // Main runs the program with the arguments and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := p.root()
+	root.SetArgs(args)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitFine
+	case errors.Is(err, errNotFine):
+		return exitNotFine
+	}
+	p.complain(err)
+	return exitUnknown
+}
+
+// root is the program with all its subcommands.
+func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pullwatch",
 		Short: "Tells why images cannot be pulled on this node",
@@ -48,7 +65,7 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.settings.resolve(cmd) },
-		Version:           version,
+		Version:           build.version,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				hint := `Run "pullwatch --help" for the commands.`
@@ -61,10 +78,9 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err.Error(), "Run \"" + cmd.CommandPath() + " --help\" for what it takes."}
 	})
@@ -72,18 +88,7 @@ Exit codes: 0 fine, 1 what was asked about is not fine, 2 could not tell or wron
 	root.AddCommand(runCommand(p), failuresCommand(p), infoCommand(p), classifyCommand(p), pullCommand(p), probeCommand(p), dfCommand(p),
 		imagesCommand(p), inspectiCommand(p), imageFsInfoCommand(p), psCommand(p), podsCommand(p),
 		configCommand(p), versionCommand(p), removeConditionsCommand(p))
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return exitFine
-	case errors.Is(err, errNotFine):
-		return exitNotFine
-	}
-	p.complain(err)
-	return exitUnknown
+	return root
 }
 
 // usageError is a wrong use, with what to do.

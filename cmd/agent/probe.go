@@ -120,7 +120,7 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
 	match := probe.MatchRuntime(config.Name, probe.OwnPlatform())
-	prober := probe.Prober{Proxying: config.Proxying, UserAgent: "pullwatch/" + version}
+	prober := probe.Prober{Proxying: config.Proxying, UserAgent: "pullwatch/" + build.version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()
 	var all sync.WaitGroup

@@ -126,7 +126,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	klog.SetLogger(logr.Discard()) // client-go's own log repeats what the streams tell
 	tuneMemory(log)
 	config := agent.Config{
-		Version: version, Revision: revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
+		Version: build.version, Revision: build.revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
 		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, Probing: agent.Probing{
 			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, RateLimitImages: f.rateLimitImages,
 			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,

@@ -232,5 +232,5 @@ func (s *settings) runtime() (*cri.Client, cri.Found, error) {
 
 // kube opens the API server. Nothing is asked of it yet.
 func (s *settings) kube() (*kube.Client, error) {
-	return kube.New(kube.Config{Kubeconfig: s.kubeconfig, NodeName: s.nodeName, UserAgent: "pullwatch/" + version})
+	return kube.New(kube.Config{Kubeconfig: s.kubeconfig, NodeName: s.nodeName, UserAgent: "pullwatch/" + build.version})
 }

@@ -5,6 +5,8 @@ module github.com/pullwatch/pullwatch/test/node
 go 1.26.0
 
 require (
+	github.com/CycloneDX/cyclonedx-go v0.12.0
+	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/pullwatch/pullwatch v0.0.0
 	golang.org/x/crypto v0.58.0

@@ -80,7 +80,7 @@ func TestPrompt(t *testing.T) {
 }
 
 // runContainer makes a pod with one container that runs, labelled as the kubelet does it.
-func runContainer(ctx context.Context, n *node.Node, client *cri.Client, ref string) error {
+func runContainer(ctx context.Context, n *node.Node, client *cri.Client, ref string, env ...*runtimeapi.KeyValue) error {
 	conn, err := grpc.NewClient(n.CRISocket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func runContainer(ctx context.Context, n *node.Node, client *cri.Client, ref str
 	container, err := service.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{
 		PodSandboxId: sandbox.GetPodSandboxId(), SandboxConfig: pod,
 		Config: &runtimeapi.ContainerConfig{
-			Metadata: &runtimeapi.ContainerMetadata{Name: "app", Attempt: 3}, Labels: labels, LogPath: "app.log",
+			Metadata: &runtimeapi.ContainerMetadata{Name: "app", Attempt: 3}, Labels: labels, LogPath: "app.log", Envs: env,
 			Image: &runtimeapi.ImageSpec{Image: image.GetId()}, // by its ID, as the kubelet
 		},
 	})
