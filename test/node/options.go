@@ -66,7 +66,14 @@ const defaultMkfs = "mkfs.ext4 -q -F -m 0"
 
 // Demo is the node of `make demo`.
 func Demo(out io.Writer) Options {
-	return Options{Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out}
+	return Options{
+		Dir: DemoDir, BasePort: demoBasePort, Outlive: true, Out: out,
+		// A disk of its own for images, and thresholds as they are usual, so that there is something to see in `pullwatch df`.
+		SmallDiskMiB: 256, KubeletConfig: map[string]any{
+			"imageGCHighThresholdPercent": 85, "imageGCLowThresholdPercent": 80, "localStorageCapacityIsolation": true,
+			"evictionHard": map[string]string{"imagefs.available": "10%", "imagefs.inodesFree": "5%", "nodefs.available": "0%", "memory.available": "0%"},
+		},
+	}
 }
 
 // Quickstart is the node of `make quickstart`.

@@ -29,7 +29,8 @@ func demo(ctx context.Context, f flags, _ []string) error {
 	if err != nil {
 		return err
 	}
-	socket, err := runAgent(n, agent, "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig())
+	socket, err := runAgent(n, agent, "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(),
+		"--kubelet-config", filepath.Join(n.Dir, "kubelet", "config.json"), "--nodefs-path", filepath.Join(n.Dir, "kubelet"))
 	if err != nil {
 		return err
 	}
@@ -42,6 +43,12 @@ func demo(ctx context.Context, f flags, _ []string) error {
 
 	fmt.Printf("\n$ pullwatch failures --socket %s\n", socket)
 	if out, err := output(ctx, agent, "failures", "--socket", socket); err != nil {
+		fmt.Println(err)
+	} else {
+		fmt.Printf("%s", out)
+	}
+	fmt.Printf("\n$ pullwatch df --socket %s\n", socket)
+	if out, err := output(ctx, agent, "df", "--socket", socket); err != nil {
 		fmt.Println(err)
 	} else {
 		fmt.Printf("%s", out)

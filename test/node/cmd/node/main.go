@@ -96,7 +96,10 @@ func run(ctx context.Context, args []string) error {
 
 func (f flags) options() node.Options {
 	o := node.Demo(os.Stderr)
-	o.Dir, o.Containerd, o.Kubelet, o.SmallDiskMiB = strings.TrimRight(f.dir, "/"), f.containerd, f.kubelet, f.smallDisk
+	o.Dir, o.Containerd, o.Kubelet = strings.TrimRight(f.dir, "/"), f.containerd, f.kubelet
+	if f.smallDisk != 0 {
+		o.SmallDiskMiB = f.smallDisk
+	}
 	if o.Dir != node.DemoDir {
 		o.BasePort = 0 // the demo's ports are for the demo
 	}
