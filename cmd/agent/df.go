@@ -204,6 +204,9 @@ func (a *dfAnswer) outcome() error {
 	return nil
 }
 
+// worthSaying is how full a filesystem is before it is said that too little could be collected: an empty one has next to no images to collect.
+const worthSaying = 50 // percent, as the condition has it
+
 // barWidth is that of a bar, in characters: a mark in it is 2% of a filesystem.
 const barWidth = 50
 
@@ -307,7 +310,7 @@ func (l *labels) collection(a *dfAnswer, gc *disk.GCReport, f *disk.FilesystemRe
 	if gc.Young > 0 {
 		l.line("     %d more are unused and too young", gc.Young)
 	}
-	if !gc.Collects && gc.Reclaimable < gc.WantedAtTrigger {
+	if !gc.Collects && gc.UsedPercent >= worthSaying && gc.Reclaimable < gc.WantedAtTrigger {
 		l.line("     NOT ENOUGH: it will want %s when it begins", disk.Bytes(gc.WantedAtTrigger))
 	}
 }
