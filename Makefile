@@ -70,6 +70,7 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
@@ -82,6 +83,10 @@ probed: ## write docs/probe-faults.md: what the probe and the real containerd sa
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node
+
+.PHONY: paged-picture
+paged-picture: build ## write docs/page.png: the page of a real node with broken pods (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged -run TestReal -update
 
 .PHONY: quickstart
 quickstart: ## a real containerd and five registries, four of them broken, with the agent beside them (needs root)
