@@ -107,6 +107,7 @@ e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries,
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./monitored
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged
 	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
@@ -127,6 +128,10 @@ monitored: build ## real Prometheus and Alertmanager beside the agent: a registr
 
 # Built with the flags of the agent, the harness shares with it what is compiled.
 NODE := CGO_ENABLED=0 $(GO) run -trimpath ./cmd/node
+
+.PHONY: paged-picture
+paged-picture: build ## write docs/page.png: the page of a real node with broken pods (needs root)
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged -run TestReal -update
 
 .PHONY: quickstart
 quickstart: ## a real containerd and five registries, four of them broken, with the agent beside them (needs root)

@@ -147,12 +147,10 @@ func flagNames(f *pflag.Flag) string {
 
 // defaultOf is what stands in the flag before anything is read: nothing of this machine.
 func defaultOf(f *pflag.Flag) string {
-	switch {
-	case f.DefValue == "", f.DefValue == "[]":
+	if f.DefValue == "" || f.DefValue == "[]" {
 		return ""
-	default:
-		return "`" + f.DefValue + "`"
 	}
+	return "`" + f.DefValue + "`"
 }
 
 // cell makes a text safe in a table of Markdown.
