@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -179,10 +180,11 @@ func TestHanging(t *testing.T) {
 		if err := os.WriteFile(table, []byte("1 0 254:0 / / rw - ext4 /dev/vda rw\n2 1 0:50 / /nfs rw - nfs4 server:/x rw\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		release, asked := make(chan struct{}), 0
+		release := make(chan struct{})
+		var asked atomic.Int32
 		finder := Finder{Mountinfo: table, stat: func(name string) (numbers, error) {
 			if name == "/nfs" {
-				asked++
+				asked.Add(1)
 				<-release
 			}
 			return numbers{size: 1}, nil
@@ -193,8 +195,8 @@ func TestHanging(t *testing.T) {
 				t.Fatalf("%+v", found)
 			}
 		}
-		if took := time.Since(begin); took != statTimeout || asked != 1 {
-			t.Errorf("took %s and asked %d times, want %s and once", took, asked, statTimeout)
+		if took := time.Since(begin); took != statTimeout || asked.Load() != 1 {
+			t.Errorf("took %s and asked %d times, want %s and once", took, asked.Load(), statTimeout)
 		}
 		close(release)
 		synctest.Wait()

@@ -110,7 +110,12 @@ func (d *Disk) series() (all []prometheus.Metric) {
 		}
 		gauge(fsInfoDesc, 1, f.Name, f.Mountpoint, f.Type, strings.Join(f.Roles, ","))
 	}
-	for _, t := range d.Thresholds {
+	// What rests on settings that are assumed is left out: an alert would take it for a fact.
+	known := *d
+	if d.Assumed {
+		known.Thresholds, known.Forecasts = nil, nil
+	}
+	for _, t := range known.Thresholds {
 		if t.Inodes {
 			gauge(evictInodesDesc, float64(t.At), t.Signal, t.Kind)
 		} else {
@@ -119,12 +124,14 @@ func (d *Disk) series() (all []prometheus.Metric) {
 	}
 	if g := d.GC; g != nil {
 		gauge(gcUsageDesc, float64(g.UsedPercent)/100)
-		gauge(gcHighDesc, float64(g.HighPercent)/100)
-		gauge(gcLowDesc, float64(g.LowPercent)/100)
-		gauge(gcWantedDesc, float64(g.WantedBytes))
 		gauge(gcReclaimDesc, float64(g.ReclaimableBytes))
+		if !d.Assumed {
+			gauge(gcHighDesc, float64(g.HighPercent)/100)
+			gauge(gcLowDesc, float64(g.LowPercent)/100)
+			gauge(gcWantedDesc, float64(g.WantedBytes))
+		}
 	}
-	for _, f := range d.soonest() {
+	for _, f := range known.soonest() {
 		gauge(forecastDesc, timestamp(f.At), f.Filesystem, f.Threshold)
 	}
 	source := "file"
