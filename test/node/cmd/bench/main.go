@@ -96,7 +96,7 @@ func bench(ctx context.Context, bin string, rest time.Duration) (string, error) 
 		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	for _, part := range []func(context.Context, *strings.Builder) error{
 		func(ctx context.Context, out *strings.Builder) error { return b.atRest(ctx, out, rest, info.Size()) },
-		b.latency, b.commands, b.soak, b.probes, b.many, largeNode, classifier,
+		b.latency, b.commands, b.soak, b.probes, b.many, largeNode, scrape, classifier,
 	} {
 		if err := part(ctx, &out); err != nil {
 			return "", err
