@@ -108,14 +108,6 @@ func TestPanels(t *testing.T) {
 	again := n.Registry().Ref(node.ExampleImages[0])
 	must(t, n.RemoveImage(ctx, again))
 
-	never, err := node.FindBreakage("never")
-	must(t, err)
-	typo, err := node.FindBreakage("typo-in-tag")
-	must(t, err)
-	must(t, n.Break(ctx, never))
-	must(t, n.Break(ctx, typo))
-	_, err = n.CreatePod(ctx, n.Pod("behind-expired", expired+"/shop/web:1.27"))
-	must(t, err)
 	foreign, err := n.Registry().ForeignImage()
 	must(t, err)
 	must(t, n.Registry().Push(ctx, foreignTag, foreign))
@@ -126,6 +118,15 @@ func TestPanels(t *testing.T) {
 		return p.answers(ctx, true, map[string][]want{"node: Images": {is(float64(countImages(ctx, t, n)))}})
 	})
 	must(t, n.PullImage(ctx, again))
+
+	never, err := node.FindBreakage("never")
+	must(t, err)
+	typo, err := node.FindBreakage("typo-in-tag")
+	must(t, err)
+	must(t, n.Break(ctx, never))
+	must(t, n.Break(ctx, typo))
+	_, err = n.CreatePod(ctx, n.Pod("behind-expired", expired+"/shop/web:1.27"))
+	must(t, err)
 
 	now := float64(time.Now().Add(time.Hour).UnixMilli())
 	since := func(pod, cause, registry string) want {
@@ -159,7 +160,7 @@ func TestPanels(t *testing.T) {
 		between(1e-6, 5, "registry", tokendown, "phase", "token"),
 	}
 	eventually(t, 2*time.Minute, "the panels show registries that are broken and pods that wait", func() error {
-		if err := p.answers(ctx, false, map[string][]want{
+		some := p.answers(ctx, false, map[string][]want{
 			"fleet: Time to reach it, by phase": phases,
 			"node: Time to reach it, by phase":  phases,
 			"node: Failed attempts, by cause": {
@@ -168,14 +169,12 @@ func TestPanels(t *testing.T) {
 			"node: Conditions":                    {is(0, "type", "RegistryUnreachable"), is(0, "type", "ImagePullFailing")},
 			"node: Node":                          {is(1, "container_runtime", "containerd", "kubelet_version", "v1.34.4", "node", n.NodeName)},
 			"node: Findings in the configuration": {is(1, "registry", mirrored)},
-		}); err != nil {
-			return err
-		}
+		})
 		disks, err := diskWants(ctx, n, float64(begun.UnixMilli()), now)
 		if err != nil {
 			return err
 		}
-		return errors.Join(p.answers(ctx, true, disks), p.answers(ctx, true, map[string][]want{
+		return errors.Join(some, p.answers(ctx, true, disks), p.answers(ctx, true, map[string][]want{
 			"fleet: Nodes watched":                  {is(1)},
 			"fleet: Nodes with failing pulls":       {is(1)},
 			"fleet: Containers that wait":           {is(3)},
