@@ -165,14 +165,19 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": message}}})
 }
 
-// rateLimited lets the client resolve a tag and refuses the manifest itself: HEAD is not counted by the big registries.
+// rateLimited lets the client resolve a tag and refuses the manifest itself: HEAD is not counted by the big registries, and answered with what is
+// left of the limit.
 func rateLimited(upstream *url.URL) http.HandlerFunc {
 	pass := httputil.NewSingleHostReverseProxy(upstream)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
-			w.Header().Set("Retry-After", "3600")
-			refuse(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "the pull rate limit of this registry is reached")
-			return
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			w.Header().Set("Ratelimit-Limit", "100;w=21600")
+			w.Header().Set("Ratelimit-Remaining", "0;w=21600")
+			if r.Method == http.MethodGet {
+				w.Header().Set("Retry-After", "3600")
+				refuse(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "the pull rate limit of this registry is reached")
+				return
+			}
 		}
 		pass.ServeHTTP(w, r)
 	}

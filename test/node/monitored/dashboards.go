@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // dashboard is what of a dashboard's JSON is read here.
@@ -73,14 +72,6 @@ func (d *dashboard) queries(name string) (all []query) {
 		}
 	}
 	return all
-}
-
-// comes tells of a query that reads a metric which is still to come.
-func (q query) comes(metrics map[string]metric) bool {
-	return slices.ContainsFunc(metricsIn(q.expr), func(name string) bool {
-		m, ok := metrics[name]
-		return ok && !m.exists
-	})
 }
 
 // readDashboards are all of them by the name of their file.

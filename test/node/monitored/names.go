@@ -1,7 +1,6 @@
 package monitored
 
 import (
-	_ "embed"
 	"fmt"
 	"os"
 	"regexp"
@@ -11,41 +10,24 @@ import (
 	"github.com/pullwatch/pullwatch/pkg/cause"
 )
 
-// later lists metrics that rules and panels use and the agent does not have yet, each with its labels. TestLater asks for the removal of those
-// that it has.
-//
-//go:embed later.txt
-var later string
-
-// metric is what is known of one: whether the agent has it, and its labels.
-type metric struct {
-	exists bool
-	labels []string
-}
-
 // targetLabels are those that a scrape adds.
 var targetLabels = []string{"cluster", "node", "instance", "job"}
 
 var documented = regexp.MustCompile("(?m)^\\| `(pullwatch_\\w+)` \\| (\\w+) \\| ([^|]*)\\|")
 
-// knownMetrics are those of docs/metrics.md, and those to come.
-func knownMetrics() (map[string]metric, error) {
-	known := make(map[string]metric)
-	for line := range strings.Lines(later) {
-		if name, labels, _ := strings.Cut(strings.TrimSpace(line), " "); name != "" && !strings.HasPrefix(name, "#") {
-			known[name] = metric{labels: strings.Fields(labels)}
-		}
-	}
+// knownMetrics are those of docs/metrics.md, with their labels.
+func knownMetrics() (map[string][]string, error) {
 	page, err := os.ReadFile("../../../docs/metrics.md")
 	if err != nil {
 		return nil, err
 	}
+	known := make(map[string][]string)
 	for _, row := range documented.FindAllStringSubmatch(string(page), -1) {
-		m := metric{true, strings.Fields(strings.ReplaceAll(row[3], "`", " "))}
-		known[row[1]] = m
+		labels := strings.Fields(strings.ReplaceAll(row[3], "`", " "))
+		known[row[1]] = labels
 		if row[2] == "histogram" {
 			for _, suffix := range []string{"_sum", "_count", "_bucket"} {
-				known[row[1]+suffix] = metric{true, append([]string{"le"}, m.labels...)}
+				known[row[1]+suffix] = append([]string{"le"}, labels...)
 			}
 		}
 	}
@@ -66,7 +48,7 @@ func metricsIn(query string) []string {
 }
 
 // unknownIn are what a query names that there is not: metrics, recorded series, labels of a metric, causes, scopes.
-func unknownIn(query string, metrics map[string]metric, recorded map[string]bool) (unknown []string) {
+func unknownIn(query string, metrics map[string][]string, recorded map[string]bool) (unknown []string) {
 	for _, name := range metricsIn(query) {
 		if _, ok := metrics[name]; !ok && !recorded[name] {
 			unknown = append(unknown, "metric "+name)
@@ -75,7 +57,7 @@ func unknownIn(query string, metrics map[string]metric, recorded map[string]bool
 	for _, s := range selector.FindAllStringSubmatch(query, -1) {
 		for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
 			label := m[1]
-			if of, ok := metrics[s[1]]; ok && !slices.Contains(of.labels, label) && !slices.Contains(targetLabels, label) {
+			if of, ok := metrics[s[1]]; ok && !slices.Contains(of, label) && !slices.Contains(targetLabels, label) {
 				unknown = append(unknown, fmt.Sprintf("label %s of %s", label, s[1]))
 			}
 			for _, value := range strings.Split(m[2], "|") {

@@ -204,17 +204,6 @@ func recordedSeries(rules []rule) map[string]bool {
 	return recorded
 }
 
-// TestLater: the list of what is still to come holds nothing that is there.
-func TestLater(t *testing.T) {
-	metrics, err := knownMetrics()
-	must(t, err)
-	for line := range strings.Lines(later) {
-		if name, _, _ := strings.Cut(strings.TrimSpace(line), " "); metrics[name].exists {
-			t.Errorf("%s is in docs/metrics.md: take it out of later.txt", name)
-		}
-	}
-}
-
 // output runs a program and returns what it prints, whatever its exit code.
 func output(ctx context.Context, t *testing.T, program string, args ...string) string {
 	t.Helper()
