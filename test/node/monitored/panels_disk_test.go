@@ -56,7 +56,7 @@ func statFilesystem(dir string) (filesystem, error) {
 }
 
 // diskWants are the panels of disks on a node that fullDisk and fillDisk made, with an image of another platform that runs, and one that was pulled
-// again. The bounds are those of a time of now, in milliseconds.
+// again, which is the same. The bounds are those of a time of now, in milliseconds.
 func diskWants(ctx context.Context, n *node.Node, begun, now float64) (map[string][]want, error) {
 	images, err := statFilesystem(imageDir(n))
 	if err != nil {
