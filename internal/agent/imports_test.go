@@ -93,6 +93,9 @@ func TestImports(t *testing.T) {
 		{"internal/pulls imports only internal/kube and pkg/cause of ours", func(i imported) bool {
 			return i.from == "internal/pulls" && !i.test && strings.HasPrefix(i.path, module) && i.path != module+"internal/kube" && i.path != module+"pkg/cause"
 		}},
+		{"internal/disk imports nothing of ours", func(i imported) bool {
+			return i.from == "internal/disk" && !i.test && strings.HasPrefix(i.path, module)
+		}},
 		{"internal/kube imports nothing of ours", func(i imported) bool {
 			return i.from == "internal/kube" && !i.test && strings.HasPrefix(i.path, module)
 		}},
