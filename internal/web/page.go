@@ -95,7 +95,7 @@ var page = sync.OnceValue(func() *template.Template {
 		"name":  func(text string) string { return say.Shorten(say.Clean(text), longestName) },
 		"error": func(text string) string { return say.Shorten(say.Clean(text), say.ErrorLength) },
 		"took":  say.Took, "size": say.Size, "place": say.Place,
-		"clock": func(t, now time.Time) string { return clock(t, now) },
+		"clock": clock,
 		"ago":   func(t, now time.Time) string { return say.Age(now.Sub(t)) },
 		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"inc":   func(i int) int { return i + 1 },
