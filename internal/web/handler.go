@@ -2,7 +2,6 @@ package web
 
 import (
 	"crypto/sha256"
-	_ "embed" // the template and its style
 	"encoding/base64"
 	"net"
 	"net/http"
