@@ -222,14 +222,18 @@ func TestPanels(t *testing.T) {
 		return p.answers(ctx, true, map[string][]want{
 			"node: Container runtime A": {is(0)},
 			"node: Container runtime B": {is(0)},
-			// That it is dead is what the first can tell; the second cannot tell anything.
-			"node: Time since each check succeeded": {between(0, 30, "check", "runtime"), between(30, 600, "check", "images")},
+			// That it is dead is what the first can tell; the others cannot tell anything.
+			"node: Time since each check succeeded": {
+				between(0, 30, "check", "runtime"), between(30, 600, "check", "images"), between(30, 600, "check", "disk"),
+			},
 		})
 	})
 	must(t, n.Kill("agent"))
 	must(t, agent())
 	eventually(t, time.Minute, "the panels show checks that never succeeded", func() error {
-		return p.answers(ctx, true, map[string][]want{"fleet: Checks without success for 10 minutes": {is(1, "check", "runtime"), is(1, "check", "images")}})
+		return p.answers(ctx, true, map[string][]want{"fleet: Checks without success for 10 minutes": {
+			is(1, "check", "runtime"), is(1, "check", "images"), is(1, "check", "disk"),
+		}})
 	})
 	must(t, n.Kill(node.PartAPIServer))
 	eventually(t, time.Minute, "the panels show streams that are lost", func() error {
