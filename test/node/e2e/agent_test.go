@@ -69,6 +69,7 @@ func (a *agent) spawn() error {
 	return a.n.Spawn(agentPart, slices.Concat(a.around, []string{
 		a.bin, "run", "--node-name", a.n.NodeName, "--kubeconfig", a.n.AgentKubeconfig(), "-r", a.n.CRISocket(),
 		"--listen-address", a.address, "--page-address=", "--socket", a.socket,
+		"--kubelet-config", filepath.Join(a.n.Dir, "kubelet/config.json"), "--nodefs-path", filepath.Join(a.n.Dir, "kubelet"), // without, no condition of disks
 	}, a.flags))
 }
 

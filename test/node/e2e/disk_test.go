@@ -27,7 +27,7 @@ func TestDisk(t *testing.T) {
 			"localStorageCapacityIsolation": true, // without, the kubelet has no figures of filesystems
 		},
 	})
-	a := startAgent(t, n, "--kubelet-config", filepath.Join(n.Dir, "kubelet/config.json"), "--nodefs-path", filepath.Join(n.Dir, "kubelet"))
+	a := startAgent(t, n)
 	ctx := t.Context()
 
 	eventually(t, time.Minute, "there is room", func() error {
