@@ -100,15 +100,23 @@ test: unit chart ## unit tests, then tests against a real containerd and registr
 	@cd test/node && $(GO) test -count=1 -timeout 10m ./runtime/... ./cmd/node
 	@cd test/node && $(GO) test -count=1 -timeout 10m -short ./monitored
 
+# Both halves wait most of their time, and each has nodes of its own.
 .PHONY: e2e
 e2e: build ## the whole node: etcd, API server, kubelet, containerd, registries, and the agent (needs root)
+	@$(MAKE) --no-print-directory -j2 e2e-node e2e-around
+
+.PHONY: e2e-node
+e2e-node:
+	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
+
+.PHONY: e2e-around
+e2e-around:
 	@cd test/node && PULLWATCH_NODE_CONTAINERD=2.4 $(GO) test -count=1 -timeout 20m ./runtime/...
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./asked -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./probed
+	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./filled -quick
 	@cd test/node && $(GO) test -count=1 -timeout 20m ./monitored
-	@cd test/node && $(GO) test -count=1 -timeout 20m ./paged
-	@cd test/node && $(GO) test -count=1 -timeout 40m -p 1 -v . ./e2e/... ./cmd/fleet
 
 .PHONY: asked
 asked: ## all of docs/containerd-hosts.md tried on the real containerd, the slow cases too (needs root; 8 minutes)

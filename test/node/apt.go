@@ -7,7 +7,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"sort"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -53,20 +54,23 @@ func ensureDebian(ctx context.Context, o Options, p *Progress) error {
 
 // EnsurePrograms installs the Debian packages of the programs that are missing. The programs are the keys, by name or path.
 func EnsurePrograms(ctx context.Context, p *Progress, programs map[string]string) error {
-	missing := map[string]bool{}
-	for program, pkg := range programs {
-		if _, err := findProgram(program); err != nil {
-			missing[pkg] = true
-		}
-	}
-	if len(missing) == 0 {
+	if len(missing(programs)) == 0 {
 		return nil
 	}
-	var pkgs []string
-	for pkg := range missing {
-		pkgs = append(pkgs, pkg)
+	// Two that install at once would be in each other's way: apt-get does not wait.
+	cache, err := CacheDir()
+	if err != nil {
+		return err
 	}
-	sort.Strings(pkgs)
+	lock, err := lockFile(filepath.Join(cache, "packages.lock"), p, "installs packages")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	pkgs := missing(programs)
+	if len(pkgs) == 0 {
+		return nil
+	}
 	byHand := "install them by hand: apt-get install --no-install-recommends " + strings.Join(pkgs, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return fmt.Errorf("missing: %s, and this machine has no apt-get\nthe node is made for Debian 12; elsewhere, put these programs into PATH", strings.Join(pkgs, ", "))
@@ -92,6 +96,18 @@ func EnsurePrograms(ctx context.Context, p *Progress, programs map[string]string
 		}
 		return nil
 	})
+}
+
+// missing are the packages of the programs that are not there.
+func missing(programs map[string]string) []string {
+	var pkgs []string
+	for program, pkg := range programs {
+		if _, err := findProgram(program); err != nil && !slices.Contains(pkgs, pkg) {
+			pkgs = append(pkgs, pkg)
+		}
+	}
+	slices.Sort(pkgs)
+	return pkgs
 }
 
 // forbidServices keeps dpkg from starting the services of what it installs, on their default ports: it asks

@@ -166,23 +166,33 @@ func newBuilder(p *Progress) (*builder, error) {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
 	b.goVer = strings.TrimSpace(string(ver))
-	if err := os.MkdirAll(b.bin, 0o755); err != nil {
-		return nil, err
-	}
 	// Two nodes that come up at once must not compile the same thing twice.
-	if b.lock, err = os.OpenFile(filepath.Join(b.bin, ".lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+	if b.lock, err = lockFile(filepath.Join(b.bin, ".lock"), p, "compiles parts of the node"); err != nil {
 		return nil, err
-	}
-	if syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		p.Say("waiting for another process that compiles parts of the node")
-		if err := syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX); err != nil {
-			return nil, err
-		}
 	}
 	return b, nil
 }
 
 func (b *builder) close() { _ = b.lock.Close() }
+
+// lockFile takes a lock that ends when the file is closed, and says so where it has to wait.
+func lockFile(path string, p *Progress, doing string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		return f, nil
+	}
+	p.Say("waiting for another process that %s", doing)
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
 
 // sourceDir is this module's directory: the go.mod files of Kubernetes lie in it, and go:embed does not take
 // what belongs to another module.

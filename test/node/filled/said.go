@@ -31,7 +31,7 @@ func (l *lab) startAgent() error {
 		return err
 	}
 	return l.Spawn(agentPart, []string{
-		l.bin, "run", "--node-name", l.NodeName, "--kubeconfig", l.AgentKubeconfig(), "-r", l.CRISocket(), "--listen-address", l.Addr(agentPart),
+		l.bin, "run", "--node-name", l.NodeName, "--kubeconfig", l.AgentKubeconfig(), "-r", l.CRISocket(), "--listen-address", l.Addr(agentPart), "--page-address=",
 		"--socket", l.socket(), "--nodefs-path", l.kubeletDir, "--kubelet-token-file", token, "--kubelet-ca-file", l.asks.certificate(), "--kubelet-config", "",
 		"--probe-interval", "0", "--image-probe-interval", "0",
 	})

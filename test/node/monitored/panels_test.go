@@ -94,7 +94,7 @@ func TestPanels(t *testing.T) {
 	must(t, n.WriteHosts(mirrored, "http://"+mirrored, fmt.Sprintf("skip-verify = true\n[host.%q]\n", "http://"+n.Addr("refused"))))
 	agent := func() error {
 		return n.Spawn("agent", []string{
-			agentProgram(t), "run", "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(), "-r", n.CRISocket(), "--listen-address", w.at(9767),
+			agentProgram(t), "run", "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(), "-r", n.CRISocket(), "--listen-address", w.at(9767), "--page-address=",
 			"--socket", filepath.Join(n.Dir, "pullwatch.sock"), "--proxy-from=none", "--probe-interval=10s",
 			"--rate-limit-image", limited + "/library/redis:7",
 			"--kubelet-config", filepath.Join(n.Dir, "kubelet/config.json"), "--nodefs-path", filepath.Join(n.Dir, "kubelet"),
