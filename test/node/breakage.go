@@ -139,7 +139,7 @@ func (n *Node) BreakSandboxImage(ctx context.Context) error {
 		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !have[string(p.UID)] }) || time.Now().After(end) {
 			break
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -145,7 +145,7 @@ func (n *Node) DeletePod(ctx context.Context, namespace, name string) error {
 	}
 	for err == nil {
 		if _, err = pods.Get(ctx, name, metav1.GetOptions{}); err == nil {
-			err = sleep(ctx, 50*time.Millisecond)
+			err = Sleep(ctx, 50*time.Millisecond)
 		}
 	}
 	if apierrors.IsNotFound(err) {
@@ -221,7 +221,7 @@ func (n *Node) waitPod(ctx context.Context, namespace, name, what string, done f
 				return nil
 			}
 			last = pod
-			err = sleep(ctx, 100*time.Millisecond)
+			err = Sleep(ctx, 100*time.Millisecond)
 		}
 		if err != nil {
 			seen := "nothing of it was seen"
@@ -246,13 +246,14 @@ func (n *Node) WaitEvent(ctx context.Context, namespace, pod, reason string) (*c
 		if err == nil && len(list.Items) > 0 {
 			return &list.Items[0], nil
 		}
-		if err := errors.Join(err, sleep(ctx, 200*time.Millisecond)); err != nil {
+		if err := errors.Join(err, Sleep(ctx, 200*time.Millisecond)); err != nil {
 			return nil, fmt.Errorf("wait for event %s of pod %s/%s: %w", reason, namespace, pod, err)
 		}
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, and ends early with the error of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

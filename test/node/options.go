@@ -156,6 +156,15 @@ var faultNames = []string{
 // given are the ports that this process gave to a node: two that come up at the same time must not take the same.
 var given sync.Map
 
+// FreeAddress is one on loopback that was free just now.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", loopback(0))
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // choosePorts gives each port name a number that is free now.
 func choosePorts(base int) (map[string]int, error) {
 	ports := map[string]int{}

@@ -37,16 +37,9 @@ const (
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	n, err := node.Start(ctx, node.Options{ControlPlaneOnly: true, Out: os.Stderr})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := n.Down(); err != nil {
-			t.Error(err)
-		}
-	})
-	must(t, node.EnsurePrograms(ctx, node.NewProgress(os.Stderr), map[string]string{"kubectl": "kubernetes-client"}))
+	n := startControlPlane(t)
 	withHelm(t)
-	_, err = n.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+	_, err := n.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: "pullwatch", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/warn": "restricted"},
 	}}, metav1.CreateOptions{})
 	must(t, err)

@@ -37,6 +37,20 @@ func startNode(t *testing.T, o node.Options) *node.Node {
 	return n
 }
 
+// startControlPlane is an API server with kubectl beside it, and no node.
+func startControlPlane(t *testing.T) *node.Node {
+	t.Helper()
+	n, err := node.Start(t.Context(), node.Options{ControlPlaneOnly: true, Out: os.Stderr})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := n.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, node.EnsurePrograms(t.Context(), node.NewProgress(os.Stderr), map[string]string{"kubectl": "kubernetes-client"}))
+	return n
+}
+
 func tail(file string, size int) string {
 	text, err := os.ReadFile(file)
 	if err != nil {

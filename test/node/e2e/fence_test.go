@@ -54,14 +54,7 @@ func TestFenceTypes(t *testing.T) {
 func TestFence(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	n, err := node.Start(ctx, node.Options{ControlPlaneOnly: true, Out: os.Stderr})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := n.Down(); err != nil {
-			t.Error(err)
-		}
-	})
-	must(t, node.EnsurePrograms(ctx, node.NewProgress(os.Stderr), map[string]string{"kubectl": "kubernetes-client"}))
+	n := startControlPlane(t)
 	for _, name := range []string{ownNode, otherNode} {
 		registerNode(t, n, name)
 	}

@@ -86,7 +86,7 @@ func (l *lab) makes(ctx context.Context) (settings, refusal string, err error) {
 		}
 		if l.PID(node.PartKubelet) == 0 {
 			startErr = err
-		} else if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		} else if err := node.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return "", "", err
 		}
 	}

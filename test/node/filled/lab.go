@@ -228,7 +228,7 @@ func (l *lab) freeze(ctx context.Context, while time.Duration) (figures, error) 
 		if time.Now().After(deadline) {
 			return last, errors.New("the disk does not come to rest")
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := node.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return last, err
 		}
 		var now figures
@@ -238,15 +238,6 @@ func (l *lab) freeze(ctx context.Context, while time.Duration) (figures, error) 
 		}
 	}
 	return last, err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // hold stops the kubelet in the middle of whatever it does, and lets it go on.

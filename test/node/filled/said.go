@@ -17,6 +17,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/test/node"
 )
 
 // agentPart is the agent's name among the node's processes.
@@ -80,7 +81,7 @@ func (l *lab) said(ctx context.Context, after time.Time) (figures, error) {
 		case time.Since(after) > disksLookedAt:
 			return nil, errors.Join(errors.New("the agent has not looked at the disk"), err)
 		}
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
+		if err := node.Sleep(ctx, 500*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +138,7 @@ func (l *lab) waitAgent(ctx context.Context) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := node.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pullwatch/pullwatch/test/node"
 )
 
 // result is what both sides said in a case.
@@ -133,7 +135,7 @@ func (l *lab) then(ctx context.Context, c *Case, is figures, r *result) error {
 				return err
 			}
 		}
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
+		if err := node.Sleep(ctx, 500*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -141,7 +143,7 @@ func (l *lab) then(ctx context.Context, c *Case, is figures, r *result) error {
 
 // settle waits for what the kubelet does beyond the case.
 func (l *lab) settle(ctx context.Context, before string, since time.Time, r *result) error {
-	err := sleep(ctx, 2*time.Second)
+	err := node.Sleep(ctx, 2*time.Second)
 	if err == nil {
 		r.told, err = l.told(ctx, before, since)
 	}

@@ -3,7 +3,6 @@ package paged
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -169,17 +168,6 @@ func (b *browser) shoot(t *testing.T, file string, width, height int64) {
 	if err := os.WriteFile(file, png, 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// free is an address on loopback that was free just now.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func lines(texts []string) string { return strings.Join(texts, "\n  ") }

@@ -48,7 +48,11 @@ func TestReal(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	address, socket := free(t), filepath.Join(n.Dir, "pullwatch.sock")
+	address, err := node.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(n.Dir, "pullwatch.sock")
 	reaching := []string{"--proxy-from=none", "--containerd-config=" + n.ContainerdConfig()}
 	err = n.Spawn("agent", append([]string{
 		agent, "run", "--node-name", n.NodeName, "--kubeconfig", n.AgentKubeconfig(), "-r", n.CRISocket(), "--listen-address=", "--socket", socket,

@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -62,7 +61,10 @@ func TestReleasedImage(t *testing.T) {
 	if err != nil || status.GetUid().GetValue() != 65532 {
 		t.Errorf("the image's user is %v (%v)", status.GetUid(), err)
 	}
-	address := freeAddress(t)
+	address, err := node.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
 	set := func(name, value string) *runtimeapi.KeyValue {
 		return &runtimeapi.KeyValue{Key: "PULLWATCH_" + name, Value: []byte(value)}
 	}
@@ -92,15 +94,4 @@ func healthy(address string) error {
 		return fmt.Errorf("%s: %s (%w)", answer.Status, body, err)
 	}
 	return nil
-}
-
-// freeAddress is one on loopback that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -71,7 +71,7 @@ func (b *run) many(ctx context.Context, out *strings.Builder) error {
 		}
 	}
 	for i := range 4 {
-		if err := sleep(ctx, manyRest/4); err != nil {
+		if err := node.Sleep(ctx, manyRest/4); err != nil {
 			return err
 		}
 		for n := range sides {

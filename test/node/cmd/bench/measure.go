@@ -48,12 +48,9 @@ func (b *run) startBoth(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the peer is missing: apt-get install %s", peerName)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if b.peerAddr, err = node.FreeAddress(); err != nil {
 		return err
 	}
-	b.peerAddr = l.Addr().String()
-	_ = l.Close()
 	if err := b.n.Spawn(peerPart, []string{peer, "--web.listen-address", b.peerAddr}); err != nil {
 		return err
 	}
@@ -89,7 +86,7 @@ func (b *run) atRest(ctx context.Context, out *strings.Builder, rest time.Durati
 	var half [2]node.Usage
 	var halfAt time.Time
 	for next := begin; time.Since(begin) < rest; next = next.Add(15 * time.Second) {
-		if err := sleep(ctx, time.Until(next)); err != nil {
+		if err := node.Sleep(ctx, time.Until(next)); err != nil {
 			return err
 		}
 		if err := errors.Join(fetch(ctx, "http://"+b.n.Addr(agentPart)+"/metrics", io.Discard), fetch(ctx, "http://"+b.peerAddr+"/metrics", io.Discard)); err != nil {
@@ -128,15 +125,6 @@ func both(a, b int) (u [2]node.Usage, err error) {
 	u[0], errA = node.UsageOf(a)
 	u[1], errB = node.UsageOf(b)
 	return u, errors.Join(errA, errB)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // latencyPods begin to fail in rounds, since a kubelet takes no more than 110 pods.
@@ -206,7 +194,7 @@ func (b *run) failAll(ctx context.Context, prefix string, count int, image func(
 		if _, err := b.n.CreatePod(ctx, b.n.Pod(name, image(name))); err != nil {
 			return nil, err
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := node.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -215,7 +203,7 @@ func (b *run) failAll(ctx context.Context, prefix string, count int, image func(
 			return nil, err
 		}
 	}
-	if err := sleep(ctx, time.Second); err != nil { // whoever watches sees the last one too
+	if err := node.Sleep(ctx, time.Second); err != nil { // whoever watches sees the last one too
 		return nil, err
 	}
 	for _, name := range names {
@@ -242,7 +230,7 @@ func firstSeen(ctx context.Context, client *http.Client, url string, podsIn func
 				}
 			}
 		}
-		_ = sleep(ctx, 5*time.Millisecond)
+		_ = node.Sleep(ctx, 5*time.Millisecond)
 	}
 	return seen
 }
@@ -329,7 +317,7 @@ func (b *run) soak(ctx context.Context, out *strings.Builder) error {
 			return err
 		}
 	}
-	if err := sleep(ctx, 20*time.Second); err != nil {
+	if err := node.Sleep(ctx, 20*time.Second); err != nil {
 		return err
 	}
 	after, err := b.level(ctx)

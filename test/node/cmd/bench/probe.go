@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -85,12 +84,9 @@ func (b *run) probes(ctx context.Context, out *strings.Builder) error {
 	base := filepath.Join(dir, "registry")
 	var addresses [3]string
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if addresses[i], err = node.FreeAddress(); err != nil {
 			return err
 		}
-		addresses[i] = l.Addr().String()
-		_ = l.Close()
 	}
 	registry, own, peer := addresses[0], addresses[1], addresses[2]
 	self, err := os.Executable()

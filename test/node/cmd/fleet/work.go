@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullwatch/pullwatch/test/node"
 )
 
 // What kubelets write on their own account, by default: the lease every quarter of its 40 s, the Node's status every 5 minutes.
@@ -69,7 +71,7 @@ func (f *fleet) waitReady(ctx context.Context, i int) error {
 			}
 			err = errors.New(response.Status)
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if node.Sleep(ctx, 100*time.Millisecond) != nil {
 			return fmt.Errorf("the agent of %s is not ready: %w\nits log is %s", nodeName(i), err, f.n.LogFile(agentName(i)))
 		}
 	}
@@ -110,7 +112,7 @@ func (f *fleet) kubelets(ctx context.Context) error {
 
 // every calls do at its interval, the first time anywhere within it, until ctx ends.
 func every(ctx context.Context, interval time.Duration, do func() error) error {
-	for wait := rand.N(interval); sleep(ctx, wait) == nil; wait = interval {
+	for wait := rand.N(interval); node.Sleep(ctx, wait) == nil; wait = interval {
 		if err := do(); err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -146,13 +148,4 @@ func (f *fleet) reportStatus(ctx context.Context, i int) error {
 		_, err := f.client.CoreV1().Nodes().Patch(ctx, nodeName(i), types.StrategicMergePatchType, []byte(patch+"]}}"), metav1.PatchOptions{}, "status")
 		return err
 	})
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
