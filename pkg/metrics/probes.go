@@ -92,21 +92,20 @@ func (m *Metrics) SetRegistryProbes(probes []RegistryProbe) {
 
 // CountRegistryProbe counts a probe that could tell whether the registry can be reached; the cause is None where it was.
 func (m *Metrics) CountRegistryProbe(registry string, failed cause.Cause) {
-	m.expire()
-	registry = m.registries.count(registry)
-	m.probes.WithLabelValues(registry).Inc()
-	if failed != cause.None {
-		m.probeFailures.WithLabelValues(failed.String(), registry).Inc()
-	}
+	m.countProbe(m.probes, m.probeFailures, registry, failed)
 }
 
 // CountImageProbe counts a question about an image; the cause is None where it is there for this node.
 func (m *Metrics) CountImageProbe(registry string, failed cause.Cause) {
+	m.countProbe(m.imageProbes, m.imageProbeFailures, registry, failed)
+}
+
+func (m *Metrics) countProbe(all, failures *prometheus.CounterVec, registry string, failed cause.Cause) {
 	m.expire()
 	registry = m.registries.count(registry)
-	m.imageProbes.WithLabelValues(registry).Inc()
+	all.WithLabelValues(registry).Inc()
 	if failed != cause.None {
-		m.imageProbeFailures.WithLabelValues(failed.String(), registry).Inc()
+		failures.WithLabelValues(failed.String(), registry).Inc()
 	}
 }
 
