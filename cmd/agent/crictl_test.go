@@ -64,7 +64,7 @@ func TestUsers(t *testing.T) {
 	}
 	image := &runtimeapi.Image{Id: "sha256:aa", Pinned: true}
 	users := func(containers ...*runtimeapi.Container) string {
-		return usedBy(image, cri.UsersOf([]*runtimeapi.Image{image}, containers)[image.GetId()])
+		return usedBy(image, cri.IndexImages([]*runtimeapi.Image{image}).Users(containers)[image.GetId()])
 	}
 	for want, got := range map[string]string{
 		"pinned":          users(),

@@ -181,9 +181,7 @@ func (a *dfAnswer) outcome() error {
 	images := false
 	for i := range a.Filesystems {
 		f := &a.Filesystems[i]
-		for _, role := range f.Roles {
-			images = images || role == disk.ImageFS
-		}
+		images = images || f.Roles.Has(disk.ImageFS)
 		for _, t := range f.Thresholds {
 			if t.Met && !a.Settings.Assumed {
 				return errNotFine
@@ -244,40 +242,35 @@ func (p *program) printDF(a *dfAnswer) error {
 
 // filesystem writes one: its bars, and how far it is to each threshold.
 func (l *labels) filesystem(a *dfAnswer, f *disk.FilesystemReport) {
-	var roles []string
-	for _, r := range f.Roles {
-		roles = append(roles, string(r))
-	}
-	l.line("%s  %s, %s on %s", strings.Join(roles, " + "), f.Mountpoint, f.Type, f.Device)
-	var marks []mark100
+	l.line("%s  %s, %s on %s", strings.Join(f.Roles.Names(), " + "), f.Mountpoint, f.Type, f.Device)
+	var marks, inodeMarks []mark100
 	gc := a.GC
-	images := len(f.Roles) > 0 && f.Roles[0] == disk.ImageFS
+	images := f.Name == disk.ImageFS
 	if images && gc != nil && !gc.Off {
 		marks = append(marks, mark100{float64(gc.HighPercent), 'G'})
 	}
-	shown := make(map[string]bool)
-	for _, t := range f.Thresholds {
-		if !t.Signal.Inodes() && f.SizeBytes > 0 {
-			marks = append(marks, mark100{100 - 100*float64(t.At)/float64(f.SizeBytes), 'E'})
+	for i := range f.Thresholds {
+		t := &f.Thresholds[i]
+		at, known := t.UsedPercent(f)
+		switch {
+		case !known:
+		case t.Signal.Inodes():
+			inodeMarks = append(inodeMarks, mark100{at, 'E'})
+		default:
+			marks = append(marks, mark100{at, 'E'})
 		}
 	}
 	l.line("  bytes  %s %3d%% used, %s of %s available", bar(float64(f.UsedPercent), marks), f.UsedPercent, disk.Bytes(f.AvailableBytes), disk.Bytes(f.SizeBytes))
-	if f.Inodes > 0 {
-		marks = nil
-		for _, t := range f.Thresholds {
-			if t.Signal.Inodes() {
-				marks = append(marks, mark100{100 - 100*float64(t.At)/float64(f.Inodes), 'E'})
-			}
-		}
-		used := 100 - 100*float64(f.InodesFree)/float64(f.Inodes)
-		l.line("  inodes %s %3.0f%% used, %d of %d free", bar(used, marks), used, f.InodesFree, f.Inodes)
+	if used, known := f.InodesUsedPercent(); known {
+		l.line("  inodes %s %3.0f%% used, %d of %d free", bar(used, inodeMarks), used, f.InodesFree, f.Inodes)
 	}
 	if images && gc != nil {
 		l.collection(a, gc, f)
 	}
+	shown := make(map[string]bool)
 	for _, t := range f.Thresholds {
 		text := fmt.Sprintf("%s below %s", t.Signal, t.Value)
-		if shown[text+t.Kind] || t.Signal.Role() == disk.ContainerFS && len(f.Roles) > 1 {
+		if shown[text+t.Kind] || t.Signal.Copied() && len(f.Roles) > 1 {
 			continue
 		}
 		shown[text+t.Kind] = true

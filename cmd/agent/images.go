@@ -169,7 +169,7 @@ func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, im
 	if err != nil && !t.unused {
 		p.note("Not known: who uses the images: %v", err)
 	}
-	t.users = cri.UsersOf(images, containers)
+	t.users = cri.IndexImages(images).Users(containers)
 	return err
 }
 

@@ -208,6 +208,24 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
+// every yields once each period, the first time after one, until ctx ends.
+func every(ctx context.Context, period time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if !yield() {
+				return
+			}
+		}
+	}
+}
+
 // collectEvery is how often garbage is given back to the kernel whatever the heap does. A collection takes a few milliseconds.
 const collectEvery = time.Minute
 
@@ -329,14 +347,7 @@ func (a *Agent) publishFailures() {
 // askEvents asks for the events of pods whose status leaves a question open.
 func (a *Agent) askEvents(ctx context.Context, k *kube.Client) {
 	limit := rate.NewLimiter(eventRate, eventBurst)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range every(ctx, time.Second) {
 		for _, ask := range a.tracker.Due() {
 			if limit.Wait(ctx) != nil {
 				return

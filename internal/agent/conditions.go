@@ -26,14 +26,7 @@ type judged struct {
 func (a *Agent) judge(ctx context.Context) {
 	var state health.State
 	resumed := a.config.Kube == nil
-	tick := time.NewTicker(judgeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range every(ctx, judgeEvery) {
 		if node := a.snapshot.node.Load().Value; !resumed && node.UID != "" {
 			found := verdictsOf(node.Conditions)
 			state, resumed = health.Resume(found), true
@@ -103,7 +96,7 @@ const diskLasts = 4 * diskEvery
 // diskObservation is what conditions are judged by. It is nil where nothing may follow: the thresholds are assumed, or the filesystem of images was not
 // seen.
 func diskObservation(r *disk.Report, window time.Duration) *health.Disk {
-	if r.Settings.Assumed || len(r.Filesystems) == 0 || r.Filesystems[0].Roles[0] != disk.ImageFS {
+	if r.Settings.Assumed || len(r.Filesystems) == 0 || r.Filesystems[0].Name != disk.ImageFS {
 		return nil
 	}
 	ahead := func(filesystem disk.Role, threshold string, signal disk.Signal) *time.Duration {
@@ -128,12 +121,12 @@ func diskObservation(r *disk.Report, window time.Duration) *health.Disk {
 	for i := range r.Filesystems {
 		f := &r.Filesystems[i]
 		for _, t := range f.Thresholds {
-			if t.Signal.Role() == disk.ContainerFS { // always a copy of one of the others
+			if t.Signal.Copied() {
 				continue
 			}
 			e := health.Eviction{
 				Signal: string(t.Signal), Mountpoint: f.Mountpoint, Soft: t.Kind == "soft", Available: t.Available, At: t.At, Capacity: f.SizeBytes,
-				Inodes: t.Signal.Inodes(), Images: slices.Contains(f.Roles, disk.ImageFS), In: ahead(f.Name, "eviction_"+t.Kind, t.Signal),
+				Inodes: t.Signal.Inodes(), Images: f.Roles.Has(disk.ImageFS), In: ahead(f.Name, "eviction_"+t.Kind, t.Signal),
 			}
 			if e.Inodes {
 				e.Capacity = f.Inodes

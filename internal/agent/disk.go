@@ -213,13 +213,11 @@ func diskMetrics(r *disk.Report) *metrics.Disk {
 		f := &r.Filesystems[i]
 		of := metrics.Filesystem{
 			Name: string(f.Name), Mountpoint: f.Mountpoint, Type: f.Type, SizeBytes: f.SizeBytes, AvailableBytes: f.AvailableBytes, Inodes: f.Inodes, InodesFree: f.InodesFree,
-		}
-		for _, role := range f.Roles {
-			of.Roles = append(of.Roles, string(role))
+			Roles: f.Roles.Names(),
 		}
 		m.Filesystems = append(m.Filesystems, of)
 		for _, t := range f.Thresholds {
-			if t.Signal.Role() == disk.ContainerFS { // always a copy of one of the others
+			if t.Signal.Copied() {
 				continue
 			}
 			m.Thresholds = append(m.Thresholds, metrics.EvictionThreshold{Signal: string(t.Signal), Kind: t.Kind, At: t.At, Inodes: t.Signal.Inodes()})

@@ -74,20 +74,20 @@ func (a *Agent) listImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.store.list(images, containers, a.volumes.mounted(), a.registriesOf(images), a.minimumAge())
-	a.images.use(usedImages(images, containers))
+	index := cri.IndexImages(images)
+	a.store.list(images, index.Users(containers), containers, a.volumes.mounted(), a.registriesOf(images), a.minimumAge())
+	a.images.use(usedImages(index, containers))
 	a.publishImageList()
 	a.metrics.SetEstablished(a.established())
 	return nil
 }
 
 // list takes what the runtime lists.
-func (s *imageStore) list(images []*runtimeapi.Image, containers []*runtimeapi.Container, volumes, registries []string, minimumAge time.Duration) {
+func (s *imageStore) list(images []*runtimeapi.Image, users map[string][]string, containers []*runtimeapi.Container, volumes, registries []string, minimumAge time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listed, s.registries = images, registries
+	s.listed, s.users, s.registries = images, users, registries
 	s.unused = s.seen.Observe(images, containers, volumes, minimumAge, time.Now())
-	s.users = cri.UsersOf(images, containers)
 	there := make(map[string]bool, len(images))
 	for _, image := range images {
 		there[image.GetId()] = true

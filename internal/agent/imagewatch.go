@@ -41,8 +41,8 @@ type usedImage struct {
 }
 
 // usedImages are the images in use that were pulled: by a tag where one names it, else by the digest.
-func usedImages(images []*runtimeapi.Image, containers []*runtimeapi.Container) (used []usedImage) {
-	index, seen := cri.IndexImages(images), make(map[string]bool)
+func usedImages(index cri.ImageIndex, containers []*runtimeapi.Container) (used []usedImage) {
+	seen := make(map[string]bool)
 	for _, c := range containers {
 		image := index.Of(c)
 		if image == nil || seen[image.GetId()] {
@@ -116,14 +116,7 @@ func (a *Agent) wantedImages() (used, failing map[string]string, digests map[str
 // watchImages asks registries for images for as long as ctx lasts, one at a time.
 func (a *Agent) watchImages(ctx context.Context) {
 	plan := newImagePlan(a.registries.ImageInterval)
-	tick := time.NewTicker(min(imagesTick, a.registries.ImageInterval))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range every(ctx, min(imagesTick, a.registries.ImageInterval)) {
 		now := time.Now()
 		used, failing, digests := a.wantedImages()
 		plan.want(used, failing, now)

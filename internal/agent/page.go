@@ -53,19 +53,16 @@ func pageDisk(p *Part[*disk.Report]) *web.Disk {
 		f := &r.Filesystems[i]
 		of := web.Filesystem{
 			Name: string(f.Name), Mountpoint: f.Mountpoint, SizeBytes: uint64(f.SizeBytes), AvailableBytes: uint64(f.AvailableBytes), UsedPercent: float64(f.UsedPercent),
+			Roles: f.Roles.Names(),
 		}
-		for _, role := range f.Roles {
-			of.Roles = append(of.Roles, string(role))
-		}
-		if f.Inodes > 0 {
-			of.InodesPercent = 100 - 100*float64(f.InodesFree)/float64(f.Inodes)
-		}
+		of.InodesPercent, _ = f.InodesUsedPercent()
 		if g := r.GC; g != nil && !g.Off && f.Name == disk.ImageFS {
 			of.Thresholds = append(of.Thresholds, web.Threshold{What: "collection of images", UsedPercent: float64(g.HighPercent), Source: r.Settings.Source})
 		}
-		for _, t := range f.Thresholds {
-			if !t.Signal.Inodes() && t.Signal.Role() != disk.ContainerFS && f.SizeBytes > 0 {
-				of.Thresholds = append(of.Thresholds, web.Threshold{What: "eviction (" + t.Kind + ")", UsedPercent: 100 - 100*float64(t.At)/float64(f.SizeBytes), Source: t.Source})
+		for i := range f.Thresholds {
+			t := &f.Thresholds[i]
+			if at, known := t.UsedPercent(f); known && !t.Signal.Inodes() && !t.Signal.Copied() {
+				of.Thresholds = append(of.Thresholds, web.Threshold{What: "eviction (" + t.Kind + ")", UsedPercent: at, Source: t.Source})
 			}
 		}
 		d.Filesystems = append(d.Filesystems, of)

@@ -37,6 +37,9 @@ func (s Signal) Role() Role {
 	return Role(role)
 }
 
+// Copied tells a signal whose threshold is always a copy of another filesystem's (Settings.InForce): where both would be shown, one is enough.
+func (s Signal) Copied() bool { return s.Role() == ContainerFS }
+
 // Inodes tells a signal of inodes from one of bytes.
 func (s Signal) Inodes() bool { return strings.HasSuffix(string(s), ".inodesFree") }
 
@@ -105,7 +108,7 @@ func Standings(found *Found, settings *Settings) (standings []Standing) {
 // imagefs where containers lie there and nowhere else, else by that of the nodefs (UpdateContainerFsThresholds in
 // pkg/kubelet/eviction/helpers.go). Where the layout is not known, neither are those.
 func (s *Settings) InForce(layout Layout) []Threshold {
-	all := slices.DeleteFunc(slices.Clone(s.Thresholds), func(t Threshold) bool { return t.Signal.Role() == ContainerFS })
+	all := slices.DeleteFunc(slices.Clone(s.Thresholds), func(t Threshold) bool { return t.Signal.Copied() })
 	from := NodeFS
 	switch layout {
 	case "":

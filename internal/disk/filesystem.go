@@ -28,9 +28,24 @@ const (
 	NodeFS      Role = "nodefs"
 )
 
+// Roles are those of one filesystem, the imagefs first.
+type Roles []Role
+
+// Has tells whether a role is among them.
+func (all Roles) Has(r Role) bool { return slices.Contains(all, r) }
+
+// Names are the roles as plain text.
+func (all Roles) Names() []string {
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = string(r)
+	}
+	return names
+}
+
 // Filesystem is one filesystem that matters to images, as the kubelet counts it.
 type Filesystem struct {
-	Roles      []Role // imagefs first
+	Roles      Roles
 	Path       string // the directory that it was found by
 	Mountpoint string // of the mount that holds Path, as this process sees it
 	Type       string // ext4, xfs, overlay
@@ -44,9 +59,6 @@ type Filesystem struct {
 
 	number string // of the device, as major:minor
 }
-
-// Has tells whether the filesystem has a role.
-func (f *Filesystem) Has(r Role) bool { return slices.Contains(f.Roles, r) }
 
 // UsedBytes is what others cannot have, the blocks reserved for root included.
 func (f *Filesystem) UsedBytes() int64 { return f.SizeBytes - f.AvailableBytes }
@@ -71,7 +83,7 @@ type Found struct {
 // Of is the filesystem of a role; nil where it was not seen.
 func (f *Found) Of(r Role) *Filesystem {
 	for i := range f.Filesystems {
-		if f.Filesystems[i].Has(r) {
+		if f.Filesystems[i].Roles.Has(r) {
 			return &f.Filesystems[i]
 		}
 	}

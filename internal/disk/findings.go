@@ -120,7 +120,7 @@ func (v *View) Findings() (all []Finding) {
 // 5 minutes, so pods go first, though it deletes unused images before it kills a pod (pkg/kubelet/eviction/eviction_manager.go).
 func (v *View) meets(add func(code Code, do, format string, args ...any)) {
 	for _, s := range v.Standings {
-		if v.GC.Off || s.Soft || s.Signal.Inodes() || s.Signal.Role() == ContainerFS || !s.Filesystem.Has(ImageFS) || v.GC.TriggerBytes-s.At > s.Capacity/100 {
+		if v.GC.Off || s.Soft || s.Signal.Inodes() || s.Signal.Copied() || !s.Filesystem.Roles.Has(ImageFS) || v.GC.TriggerBytes-s.At > s.Capacity/100 {
 			continue // the thresholds of the containerfs are copies
 		}
 		add(GCMeetsEviction, "Set imageGCHighThresholdPercent some percent lower, so that images are collected before pods are evicted.",

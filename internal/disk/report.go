@@ -29,7 +29,7 @@ type Report struct {
 // FilesystemReport is a filesystem and the thresholds of the kubelet on it.
 type FilesystemReport struct {
 	Name           Role              `json:"name"` // the first of its roles
-	Roles          []Role            `json:"roles"`
+	Roles          Roles             `json:"roles"`
 	Path           string            `json:"path"`
 	Mountpoint     string            `json:"mountpoint"`
 	Type           string            `json:"type"`
@@ -53,6 +53,28 @@ type ThresholdReport struct {
 	GraceSeconds float64 `json:"graceSeconds,omitempty"` // of a soft one
 	Met          bool    `json:"met"`
 	Source       string  `json:"source"`
+}
+
+// UsedPercent is how full of bytes or inodes the filesystem is where a threshold on it is met. known is false where it has no size, as btrfs has no
+// number of inodes.
+func (t *ThresholdReport) UsedPercent(f *FilesystemReport) (percent float64, known bool) {
+	of := f.SizeBytes
+	if t.Signal.Inodes() {
+		of = f.Inodes
+	}
+	return usedPercent(t.At, of)
+}
+
+// InodesUsedPercent is how many of the inodes are used; known is false where none are counted.
+func (f *FilesystemReport) InodesUsedPercent() (percent float64, known bool) {
+	return usedPercent(f.InodesFree, f.Inodes)
+}
+
+func usedPercent(free, of int64) (percent float64, known bool) {
+	if of <= 0 {
+		return 0, false
+	}
+	return 100 - 100*float64(free)/float64(of), true
 }
 
 // UnseenReport is what could not be looked at.
@@ -238,7 +260,7 @@ func (r *Report) Fit(layers []Layer, present map[string]bool) Fit {
 	}
 	for i := range r.Filesystems {
 		f := &r.Filesystems[i]
-		if !slices.Contains(f.Roles, ImageFS) {
+		if !f.Roles.Has(ImageFS) {
 			continue
 		}
 		in.Images = &Filesystem{Roles: f.Roles, SizeBytes: f.SizeBytes, AvailableBytes: f.AvailableBytes}

@@ -20,10 +20,10 @@ func PodOf(labels map[string]string) (namespace, name string) {
 	return cmp.Or(labels[LabelPodNamespace], nobodysPod), cmp.Or(labels[LabelPodName], nobodysPod)
 }
 
-// UsersOf gives for the ID of each image the pods that have a container of it,
+// Users gives for the ID of each image the pods that have a container of it,
 // running or not, as namespace/name in the order of the alphabet.
-func UsersOf(images []*runtimeapi.Image, containers []*runtimeapi.Container) map[string][]string {
-	index, users := IndexImages(images), make(map[string][]string)
+func (index ImageIndex) Users(containers []*runtimeapi.Container) map[string][]string {
+	users := make(map[string][]string)
 	for _, c := range containers {
 		if image := index.Of(c); image != nil {
 			namespace, pod := PodOf(c.GetLabels())
