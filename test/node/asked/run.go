@@ -139,7 +139,7 @@ func (l *lab) try(ctx context.Context, r *run) string {
 		told = append(told, fmt.Sprintf("dials: %d", h.count()))
 	}
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded): // ctx itself may say so only a moment later, when the runtime keeps the deadline as well
 		told = append(told, fmt.Sprintf("goes on after %s", r.Limit))
 	case err != nil:
 		told = append(told, "fails: "+r.failure(err, l.dir))
