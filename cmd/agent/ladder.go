@@ -127,8 +127,10 @@ func (l *labels) image(a *imageAnswer) {
 	if i.NotChecked != "" {
 		l.line("  not checked: %s", i.NotChecked)
 	}
-	if i.OK != nil && !*i.OK {
+	if i.Error != "" && i.Error != i.NotChecked {
 		l.line("  error: %s", i.Error)
+	}
+	if i.OK != nil && !*i.OK {
 		l.line("  do:    %s", i.Cause.Advice())
 	}
 }

@@ -2,7 +2,9 @@ package probe
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 )
 
 // Reach is which addresses a probe may connect to. Names of registries come from tenants, and a name may resolve to anything: the agent has
@@ -22,6 +24,7 @@ const (
 // metadata are the metadata services of clouds that are not link-local.
 var metadata = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd00:ec2::23"),    // AWS, identities of pods
 	netip.MustParseAddr("100.100.100.200"), // Alibaba
 	netip.MustParseAddr("168.63.129.16"),   // Azure
 	netip.MustParseAddr("192.0.0.192"),     // Oracle
@@ -56,9 +59,7 @@ func (r Reach) allows(a netip.Addr) error {
 		fallthrough
 	default:
 		refused = refused || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-		for _, m := range metadata {
-			refused = refused || a == m
-		}
+		refused = refused || slices.Contains(metadata, a) || ownAddress(a)
 	}
 	if refused {
 		return &refusedError{a, r}
@@ -69,4 +70,17 @@ func (r Reach) allows(a netip.Addr) error {
 // private tells whether an address is not of the public network.
 func private(a netip.Addr) bool {
 	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a)
+}
+
+// ownAddress tells whether this machine has an address: what listens there may trust its own node more than others. In a pod without
+// the node's network the node's addresses are not seen, and are no nearer to this program than to any other pod.
+func ownAddress(a netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // rather one registry that only a pod names too few
+	}
+	return slices.ContainsFunc(own, func(of net.Addr) bool {
+		prefix, err := netip.ParsePrefix(of.String())
+		return err == nil && prefix.Addr().Unmap().WithZone("") == a.WithZone("")
+	})
 }

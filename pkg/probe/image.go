@@ -170,6 +170,7 @@ func (p *Prober) image(
 		i.OK = &yes
 	case i.Cause == cause.Unknown: // an address that is not asked
 		i.Cause = cause.None
+	case answer.NotChecked != "": // the runtime may ask somebody else, who has it
 	case i.Cause.Scope() == cause.ScopeNetwork && !p.Proxying.Known:
 		i.NotChecked = "whether the runtime uses a proxy is not known: " + p.Proxying.Source
 	case i.Cause != cause.None:
@@ -382,22 +383,26 @@ func (i *Image) good(v *visit, what string) bool {
 	return false
 }
 
-// rateLimit reads the headers of Docker Hub: "100;w=21600".
+// rateLimit reads the headers of Docker Hub: "100;w=21600". What is no number of 31 bits is none.
 func rateLimit(h http.Header) *RateLimit {
-	read := func(name string) (n int, window float64, ok bool) {
-		number, rest, _ := strings.Cut(h.Get(name), ";")
-		n, err := strconv.Atoi(strings.TrimSpace(number))
+	number := func(text string) (uint64, bool) {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+		return n, err == nil
+	}
+	read := func(name string) (n, window uint64, ok bool) {
+		count, rest, _ := strings.Cut(h.Get(name), ";")
 		if w, found := strings.CutPrefix(strings.TrimSpace(rest), "w="); found {
-			window, _ = strconv.ParseFloat(w, 64)
+			window, _ = number(w)
 		}
-		return n, window, err == nil
+		n, ok = number(count)
+		return n, window, ok
 	}
 	limit, window, ok := read("Ratelimit-Limit")
 	remaining, _, more := read("Ratelimit-Remaining")
 	if !ok || !more {
 		return nil
 	}
-	return &RateLimit{Limit: limit, Remaining: remaining, WindowSeconds: window, Source: "anonymous"}
+	return &RateLimit{Limit: int(limit), Remaining: int(remaining), WindowSeconds: float64(window), Source: "anonymous"}
 }
 
 // session is a few requests to one endpoint about one repository, with the token that it wants.

@@ -293,6 +293,43 @@ func TestImagePastAMirror(t *testing.T) {
 	}
 }
 
+// TestImageNotChecked: where the runtime may ask somebody else, an image that is there is there, and one that is not may be.
+func TestImageNotChecked(t *testing.T) {
+	ca := newAuthority(t)
+	h := newHub(t, ca)
+	h.image("1", "linux/amd64")
+	answer := &registries.Answer{Endpoints: []registries.Endpoint{*endpointOf(t, h.URL, ca.pool)}, NotChecked: "hosts.toml cannot be read"}
+	p := &Prober{Proxying: direct}
+	if i := p.Resolve(t.Context(), "hub.test/team/app:1", answer, Anywhere); i.OK == nil || !*i.OK {
+		t.Errorf("there: %+v", i)
+	}
+	if i := p.Resolve(t.Context(), "hub.test/team/app:2", answer, Anywhere); i.OK != nil || i.Cause != cause.NotFound || i.NotChecked != answer.NotChecked {
+		t.Errorf("not there: %+v", i)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		limit, remaining string
+		want             *RateLimit
+	}{
+		"Docker Hub":        {"100;w=21600", "76;w=21600", &RateLimit{Limit: 100, Remaining: 76, WindowSeconds: 21600, Source: "anonymous"}},
+		"no window":         {"100", " 0 ", &RateLimit{Limit: 100, Source: "anonymous"}},
+		"an endless window": {"100;w=inf", "76", &RateLimit{Limit: 100, Remaining: 76, Source: "anonymous"}},
+		"no window at all":  {"100;w=NaN", "76", &RateLimit{Limit: 100, Remaining: 76, Source: "anonymous"}},
+		"below nothing":     {"-1", "76", nil},
+		"beyond an integer": {"99999999999999999999", "76", nil},
+		"half of it":        {"100", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := rateLimit(http.Header{"Ratelimit-Limit": {test.limit}, "Ratelimit-Remaining": {test.remaining}})
+			if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
+				t.Errorf("%+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
 func TestImageReach(t *testing.T) {
 	e := endpointOf(t, "http://metadata.test", nil)
 	p := &Prober{Proxying: direct, Resolver: names(map[string][]netip.Addr{"metadata.test": {netip.MustParseAddr("169.254.169.254")}})}

@@ -7,6 +7,7 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -97,7 +98,7 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 	r.deadFamily()
 	r.certificate(e, p.now())
 	if v.tls.Fault == Expired || v.tls.Fault == NotYetValid {
-		p.clock(ctx, r, call{method: http.MethodHead, url: &base, reach: reach}, e)
+		p.clock(ctx, r, call{method: http.MethodHead, url: &base, reach: reach}, e.TLS)
 	}
 
 	// 2. Where the registry sends elsewhere, that answers for it.
@@ -138,6 +139,10 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 
 	// 3. The answer.
 	r.Phases.HTTP.Status = v.status
+	if ahead, ok := v.ahead(p.now()); ok {
+		seconds := ahead.Seconds()
+		r.ClockOffsetSeconds = &seconds
+	}
 	r.RetryAfterSeconds = retryAfter(v.header, p.now()).Seconds()
 	if phase, why, err := v.refuses(base.Scheme); err != nil {
 		r.fail(p, phase, why, err)
@@ -253,22 +258,31 @@ func (r *Report) certificate(e *registries.Endpoint, now time.Time) {
 	}
 }
 
-// clock asks the registry for its time where a certificate's dates do not fit this node's. The answer is not verified: nothing is sent with
-// the question, and nothing but the Date is taken.
-func (p *Prober) clock(ctx context.Context, r *Report, c call, e *registries.Endpoint) {
-	c.endpoint = &registries.Endpoint{TLS: unverified(e.TLS)}
-	asked := p.now()
-	v := p.visit(ctx, c)
-	date, err := http.ParseTime(v.header.Get("Date"))
-	if err != nil {
+// clock asks the registry for its time where a certificate's dates do not fit this node's. Whoever has that certificate may say so: the clock is to
+// blame only where the chain passes in everything else at the time that he says. Neither question carries anything, and nothing but the Date is taken.
+func (p *Prober) clock(ctx context.Context, r *Report, c call, trust *tls.Config) {
+	c.endpoint = &registries.Endpoint{TLS: unverified(trust)}
+	ahead, ok := p.visit(ctx, c).ahead(p.now())
+	if !ok || ahead.Abs() <= ClockSlack {
 		return
 	}
-	if off := asked.Sub(date); off.Abs() > clockSlack && date.After(r.Phases.TLS.NotBefore) && date.Before(r.Phases.TLS.NotAfter) {
-		r.Phases.TLS.Fault = WrongClock
-		where := "ahead of"
-		if off < 0 {
-			where = "behind"
-		}
-		r.Warnings = append(r.Warnings, fmt.Sprintf("this node's clock is %s %s the registry's Date, by which the certificate is valid", off.Abs().Round(time.Minute), where))
+	then := *p
+	then.Now = func() time.Time { return p.now().Add(ahead) }
+	c.endpoint = &registries.Endpoint{TLS: trust}
+	if seen := then.visit(ctx, c).tls; seen.Verified == nil || !*seen.Verified {
+		return
 	}
+	seconds := ahead.Seconds()
+	r.ClockOffsetSeconds, r.Phases.TLS.Fault = &seconds, WrongClock
+	where := "behind"
+	if ahead < 0 {
+		where = "ahead of"
+	}
+	r.Warnings = append(r.Warnings, fmt.Sprintf("this node's clock is %s %s the registry's Date, by which the certificate is valid", ahead.Abs().Round(time.Minute), where))
+}
+
+// ahead is how far the Date of an answer is ahead of a clock.
+func (v *visit) ahead(of time.Time) (ahead time.Duration, ok bool) {
+	date, err := http.ParseTime(v.header.Get("Date"))
+	return date.Sub(of), err == nil
 }

@@ -179,6 +179,8 @@ func TestFaults(t *testing.T) {
 		"expired":            {url: serve(t, ca.issue(t, days(-9, -2)), ok).URL, phase: PhaseTLS, cause: cause.TLS, fault: Expired},
 		"not yet valid":      {url: serve(t, ca.issue(t, days(3, 9)), ok).URL, phase: PhaseTLS, cause: cause.TLS, fault: NotYetValid},
 		"this node's clock":  {url: serve(t, ca.issue(t, days(3, 9)), status(200, "Date", time.Now().AddDate(0, 0, 5).UTC().Format(http.TimeFormat))).URL, phase: PhaseTLS, cause: cause.TLS, fault: WrongClock, warning: "clock is 120h0m0s behind"},
+		"a stranger's clock": {url: serve(t, stranger.issue(t, days(-9, -2)), status(200, "Date", time.Now().AddDate(0, 0, -5).UTC().Format(http.TimeFormat))).URL, phase: PhaseTLS, cause: cause.TLS, fault: Expired},
+		"a clock of old":     {url: serve(t, ca.issue(t, days(-9, -2)), status(200, "Date", time.Now().AddDate(0, 0, -1).UTC().Format(http.TimeFormat))).URL, phase: PhaseTLS, cause: cause.TLS, fault: Expired},
 		"ends soon":          {url: serve(t, ca.issue(t, days(-9, 5)), ok).URL, ok: true, warning: "ends in 4 days"},
 		"skip verify":        {url: serve(t, stranger.issue(t, nil), ok).URL, change: func(e *registries.Endpoint) { e.TLS.InsecureSkipVerify = true }, ok: true, fault: UnknownIssuer, warning: "told not to verify"},
 		"HTTP on HTTPS":      {url: strings.Replace(plain.URL, "http:", "https:", 1), phase: PhaseTLS, cause: cause.TLS, fault: PlainHTTP},

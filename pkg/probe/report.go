@@ -48,6 +48,8 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// RetryAfter is how long the registry wants to be left alone, from its 429 or 503; zero where it did not say.
 	RetryAfterSeconds float64 `json:"retryAfterSeconds,omitempty"`
+	// ClockOffsetSeconds is how far the Date of its answer is ahead of this node's clock. It is nil where it gave none.
+	ClockOffsetSeconds *float64 `json:"clockOffsetSeconds,omitempty"`
 }
 
 // Phases are the facts of each phase.
@@ -120,6 +122,12 @@ type TLS struct {
 	Verified *bool `json:"verified,omitempty"`
 }
 
+// Holds tells whether the certificate's dates matter: it was verified, or would be but for them. Where the runtime does not verify, nothing ends
+// with it.
+func (t *TLS) Holds() bool {
+	return t.Verified != nil && (*t.Verified || t.State == Failed && (t.Fault == Expired || t.Fault == NotYetValid || t.Fault == WrongClock))
+}
+
 // TLSFault says whose fault a failed handshake is.
 type TLSFault string
 
@@ -129,7 +137,7 @@ const (
 	WrongName         TLSFault = "wrong_name"         // it is another host's certificate
 	Expired           TLSFault = "expired"            // the registry's operator did not renew
 	NotYetValid       TLSFault = "not_yet_valid"      // issued in this node's future
-	WrongClock        TLSFault = "wrong_clock"        // the registry's own Date disagrees with this node's clock
+	WrongClock        TLSFault = "wrong_clock"        // the registry's own Date disagrees with this node's clock, and at that time the chain passes
 	PlainHTTP         TLSFault = "plain_http"         // the port speaks HTTP
 	ClientCertificate TLSFault = "client_certificate" // it wants one, or another one
 	OtherTLS          TLSFault = "handshake"          // no common version or cipher, or a connection cut short

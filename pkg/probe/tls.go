@@ -19,8 +19,8 @@ import (
 // mostNames bounds the names of a certificate that are reported.
 const mostNames = 5
 
-// clockSlack is how far the registry's Date may be from this node's clock before the clock is to blame for a certificate's dates.
-const clockSlack = 5 * time.Minute
+// ClockSlack is how far the registry's Date may be from this node's clock before the clock is to blame for a certificate's dates.
+const ClockSlack = 5 * time.Minute
 
 // handshake watches one TLS handshake. It verifies by itself, so that a chain that does not pass can be told in full.
 type handshake struct {

@@ -144,6 +144,16 @@ func TestReach(t *testing.T) {
 		"a pod's private sends to metadata":   {host: "private.test", reach: NotThisNode, location: "http://metadata.test/x", refused: true, asked: private.String()},
 		"public names a private token server": {host: "public.test", reach: Anywhere, realm: "http://private.test/token", asked: public.String()},
 	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range own { // loopback's among them
+		test := tests["a pod names loopback"]
+		hosts["node.test"] = append(hosts["node.test"], netip.MustParsePrefix(of.String()).Addr())
+		test.host = "node.test"
+		tests["a pod names this node"] = test
+	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			asked := ""
