@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -112,7 +113,9 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 		}
 	}
 	if len(names) == 0 {
-		names = used
+		names = slices.Collect(maps.Keys(used))
+	} else {
+		used = nil // a person names them: whatever address they have is meant
 	}
 	names, images = distinct(names), distinct(images)
 	answer := &probeAnswer{
@@ -128,8 +131,7 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 	for i, name := range names {
 		all.Go(func() {
 			slots <- struct{}{}
-			// A person named it, or the node uses it: whatever address it has is meant.
-			answer.Registries[i] = prober.Registry(ctx, config.Registries.Lookup(name), probe.Anywhere)
+			answer.Registries[i] = prober.Registry(ctx, config.Registries.Lookup(name), used[name])
 			<-slots
 		})
 	}
@@ -192,9 +194,15 @@ func registryOf(name string) (string, error) {
 	return "", &usageError{fmt.Sprintf("%q is neither a registry nor an image", name), "Write registry.example.com:5000, or an image as pods name it."}
 }
 
-// runtimeConfig is the runtime's configuration, and the registries that this node uses. A runtime that does not answer is told by the files that it
-// would read.
-func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.RuntimeConfig, used []string, err error) {
+// runtimeConfig is the runtime's configuration, and the registries that this node uses, with the addresses that a probe of them may connect to. A runtime
+// that does not answer is told by the files that it would read.
+func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.RuntimeConfig, used map[string]probe.Reach, err error) {
+	used = make(map[string]probe.Reach)
+	uses := func(names []string) {
+		for _, name := range names {
+			used[name] = probe.Anywhere
+		}
+	}
 	client, found, err := p.settings.runtime()
 	if err == nil {
 		defer func() { _ = client.Close() }()
@@ -212,9 +220,10 @@ func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.
 		if wrong != nil {
 			return config, nil, wrong
 		}
-		return agent.RuntimeConfig{Name: of.Name, Registries: opened, Proxying: r.proxy(registries.UnitsOf(of.Name, ""))}, opened.Named(), err
+		uses(opened.Named())
+		return agent.RuntimeConfig{Name: of.Name, Registries: opened, Proxying: r.proxy(registries.UnitsOf(of.Name, ""))}, used, err
 	}
-	used = config.Registries.Named()
+	uses(config.Registries.Named())
 	images, err := client.ListImages(ctx)
 	if err != nil {
 		return config, used, err
@@ -222,16 +231,28 @@ func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.
 	for _, image := range images {
 		for _, name := range image.GetRepoDigests() {
 			if registry := pulls.Registry(name); registry != "" {
-				used = append(used, registry)
+				used[registry] = probe.Anywhere
 			}
 		}
 	}
 	if snapshot, err := p.snapshot(ctx); err == nil {
-		for i := range snapshot.Registries.Value {
-			used = append(used, snapshot.Registries.Value[i].Registry.Registry)
-		}
+		knownToAgent(used, snapshot.Registries.Value)
 	}
 	return config, used, nil
+}
+
+// knownToAgent adds the registries that the agent knows. One that only a pod names may have any address, and the person who types no name did not mean it.
+func knownToAgent(used map[string]probe.Reach, states []agent.RegistryState) {
+	for i := range states {
+		name := states[i].Registry.Registry
+		if _, ok := used[name]; ok {
+			continue
+		}
+		used[name] = probe.Anywhere
+		if !states[i].Established {
+			used[name] = probe.NotThisNode
+		}
+	}
 }
 
 func exists(path string) bool {

@@ -3,7 +3,9 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,9 +222,9 @@ func (a *Agent) platform() v1.Platform { return Platform(a.snapshot.node.Load().
 
 func (a *Agent) runtimeName() string { return a.snapshot.runtime.Load().Value.Name }
 
-// registriesOf names the registries that images came from. A digest that was not there before is a pull that worked.
-func (a *Agent) registriesOf(images []*runtimeapi.Image) (from []string) {
-	seen, digests := make(map[string]bool), make(map[string]bool)
+// registriesOf names the registries that images came from, those of most images first. A digest that was not there before is a pull that worked.
+func (a *Agent) registriesOf(images []*runtimeapi.Image) []string {
+	from, digests := make(map[string]int), make(map[string]bool)
 	for _, image := range images {
 		// A digest is recorded by a pull; a tag alone may have been imported under any name.
 		for _, name := range image.GetRepoDigests() {
@@ -234,13 +236,9 @@ func (a *Agent) registriesOf(images []*runtimeapi.Image) (from []string) {
 			if a.digests != nil && !a.digests[name] {
 				a.registries.sawPull(registry, time.Now())
 			}
-			if !seen[registry] {
-				seen[registry] = true
-				from = append(from, registry)
-			}
+			from[registry]++
 		}
 	}
 	a.digests = digests
-	slices.Sort(from)
-	return from
+	return slices.SortedFunc(maps.Keys(from), func(x, y string) int { return cmp.Or(from[y]-from[x], strings.Compare(x, y)) })
 }

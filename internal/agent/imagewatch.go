@@ -171,9 +171,11 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest str
 // standing is how an image stands at its registry, beside the digest that the node has.
 func standing(i *probe.Image, digest string) Standing {
 	switch {
+	case i.OK == nil:
+		return ""
 	case i.Cause == cause.NotFound:
 		return Missing
-	case i.OK == nil || !*i.OK:
+	case !*i.OK:
 		return ""
 	case i.Digest != digest:
 		return Moved

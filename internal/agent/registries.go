@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -52,14 +54,28 @@ type registryWatch struct {
 	read   time.Time
 	states map[string]*RegistryState
 	pulled map[string]time.Time
-	limits map[string]*probe.RateLimit
+	limits map[string]rateLimit
+}
+
+// rateLimit is what a registry said of its limit, and when.
+type rateLimit struct {
+	*probe.RateLimit
+	at time.Time
+}
+
+// limitLasts is how long a limit without a window is believed. Docker Hub's window is of 6 hours.
+const limitLasts = 6 * time.Hour
+
+// past tells whether the window that the limit was told of has passed: what is left by now is anybody's guess.
+func (l rateLimit) past(now time.Time) bool {
+	return now.Sub(l.at) > cmp.Or(time.Duration(l.WindowSeconds*float64(time.Second)), limitLasts)
 }
 
 func newRegistryWatch(p Probing, runtime *runtimeSource, agent string) *registryWatch {
 	return &registryWatch{
 		Probing: p, runtime: runtime, agent: agent, hurried: make(chan string, 100),
 		states: make(map[string]*RegistryState), pulled: make(map[string]time.Time),
-		limits: make(map[string]*probe.RateLimit),
+		limits: make(map[string]rateLimit),
 	}
 }
 
@@ -96,7 +112,7 @@ func (w *registryWatch) sawLimit(name string, limit *probe.RateLimit) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.limits[name] = limit
+	w.limits[name] = rateLimit{limit, time.Now()}
 }
 
 // configuration is the runtime's, read anew once a minute.
@@ -221,14 +237,43 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 	}
 }
 
-// established are the registries that this node has pulled from, or that the operator or the runtime's configuration names.
-func (a *Agent) established() []string {
+// configured are the registries that the operator names, and after them those that the runtime's configuration does.
+func (a *Agent) configured() []string {
 	a.registries.mu.Lock()
 	defer a.registries.mu.Unlock()
-	return slices.Concat(a.config.Registries, a.snapshot.images.Load().Value.Registries, a.registries.named)
+	return slices.Concat(a.config.Registries, a.registries.named)
 }
 
-// registryNames are the registries that this node uses: established ones, and those that failing pods name.
+// established are the registries that the operator or the runtime's configuration names, and those that this node has pulled from. What bounds their
+// number takes the first: a tenant brings any number onto the node, and none of them before those that the node is for.
+func (a *Agent) established() []string {
+	return distinct(append(a.configured(), eachDomainFirst(a.snapshot.images.Load().Value.Registries)...))
+}
+
+// distinct leaves the first of each.
+func distinct(names []string) (list []string) {
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		if !seen[name] {
+			seen[name] = true
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// eachDomainFirst has one registry of each domain first, then a second of each, and so on: to make up names below a domain costs nothing.
+func eachDomainFirst(names []string) []string {
+	place, before := make(map[string]int, len(names)), make(map[string]int)
+	for _, name := range names {
+		domain := health.Domain(name)
+		place[name] = before[domain]
+		before[domain]++
+	}
+	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return place[a] - place[b] })
+}
+
+// registryNames are the registries that this node uses, those that come first in front: established ones, and those that failing pods name.
 func (a *Agent) registryNames() (established, named []string) {
 	failures := a.snapshot.failures.Load().Value
 	for i := range failures {
@@ -237,11 +282,10 @@ func (a *Agent) registryNames() (established, named []string) {
 		}
 	}
 	keep := func(names []string) []string {
-		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(a.registries.Exclude, name) })
-		slices.Sort(names)
-		return slices.Compact(names)
+		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(a.registries.Exclude, name) })
 	}
-	return keep(a.established()), keep(named)
+	slices.Sort(named)
+	return keep(a.established()), keep(distinct(eachDomainFirst(named)))
 }
 
 // askRegistry probes one registry. It is nil where the runtime's configuration could not be read: then whom to ask is not known.
@@ -298,8 +342,14 @@ func known(ok *bool) string {
 	return "no"
 }
 
+// notTold stands for what is known of why a registry that only a pod names was not asked, or in vain: it may hold its address.
+const notTold = "only pods name it, and of such a registry it is told whether it was reached and no more"
+
 // hide takes out what a tenant could find out by naming a host: its addresses, certificates and texts.
 func (s *RegistryState) hide() {
+	if s.NotChecked != "" {
+		s.NotChecked = notTold
+	}
 	for i, e := range s.Endpoints {
 		s.Endpoints[i] = &probe.Report{URL: e.URL, At: e.At, Seconds: e.Seconds, OK: e.OK, Cause: e.Cause, RetryAfterSeconds: e.RetryAfterSeconds}
 	}
@@ -333,7 +383,9 @@ func (a *Agent) publishRegistries() {
 		}
 		one := *state
 		one.LastPull = w.pulled[name]
-		one.RateLimit = w.limits[name]
+		if limit, ok := w.limits[name]; ok && !limit.past(time.Now()) {
+			one.RateLimit = limit.RateLimit
+		}
 		all = append(all, one)
 	}
 	w.mu.Unlock()
@@ -356,13 +408,15 @@ func (a *Agent) askedRegistries() *health.Registries {
 	for i := range all {
 		states[all[i].Registry.Registry] = &all[i]
 	}
-	asked := &health.Registries{}
+	asked, configured := &health.Registries{}, a.configured()
 	for _, name := range established {
 		state := states[name]
 		if state == nil {
 			return nil
 		}
-		asked.Probed = append(asked.Probed, state.health())
+		p := state.health()
+		p.Configured = slices.Contains(configured, name)
+		asked.Probed = append(asked.Probed, p)
 	}
 	return asked
 }
@@ -386,19 +440,29 @@ func (s *RegistryState) metric() metrics.RegistryProbe {
 	}
 	for _, e := range s.Endpoints {
 		m.Endpoints = append(m.Endpoints, metrics.EndpointProbe{URL: e.URL, OK: e.OK})
-		if at := e.Phases.TLS.NotAfter; !at.IsZero() && (m.CertificateExpires.IsZero() || at.Before(m.CertificateExpires)) {
-			m.CertificateExpires = at
+	}
+	if e := s.telling(); e != nil {
+		if t := &e.Phases.TLS; t.Holds() {
+			m.CertificateExpires = t.NotAfter
 		}
-		if m.Phases == nil || e.URL == s.Serving {
-			m.Phases = make(map[string]time.Duration)
-			e.Phases.Each(func(name string, phase *probe.Phase) {
-				if phase.State != "" {
-					m.Phases[name] = time.Duration(phase.Seconds * float64(time.Second))
-				}
-			})
-		}
+		m.Phases = make(map[string]time.Duration)
+		e.Phases.Each(func(name string, phase *probe.Phase) {
+			if phase.State != "" {
+				m.Phases[name] = time.Duration(phase.Seconds * float64(time.Second))
+			}
+		})
 	}
 	return m
+}
+
+// telling is the endpoint that stands for the registry: the one that serves, else the one that is asked last, the origin. It is nil where none was asked.
+func (s *RegistryState) telling() *probe.Report {
+	for i, e := range s.Endpoints {
+		if e.URL == s.Serving || i == len(s.Endpoints)-1 {
+			return e
+		}
+	}
+	return nil
 }
 
 // health is the registry as conditions are judged by it: by the endpoint that is asked last, the origin.
@@ -409,12 +473,14 @@ func (s *RegistryState) health() health.Probed {
 			p.Proxy = e.Phases.Proxy.URL
 		}
 		p.Resolved = p.Resolved || e.Phases.DNS.State == probe.Passed
+		p.ClockAgrees = p.ClockAgrees || e.ClockOffsetSeconds != nil && math.Abs(*e.ClockOffsetSeconds) <= probe.ClockSlack.Seconds()
 	}
 	if n := len(s.Endpoints); n > 0 {
 		e := s.Endpoints[n-1]
 		p.Phase, p.NoSuchName, p.NoRoute, p.TLSFault = e.Phase, e.Phases.DNS.NoSuchName, e.Phases.TCP.NoRoute, string(e.Phases.TLS.Fault)
 		status := e.Phases.Proxy.Status
 		p.BehindProxy = status != 0 && status != http.StatusProxyAuthRequired
+		p.ClockBehind = e.ClockOffsetSeconds != nil && *e.ClockOffsetSeconds > 0
 	}
 	return p
 }

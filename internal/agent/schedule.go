@@ -33,6 +33,7 @@ type scheduled struct {
 	asked       int       // so often
 	last        time.Time // when it was asked last
 	next        time.Time
+	notBefore   time.Time     // it wants to be left alone until then
 	retry       time.Duration // after the next failure
 }
 
@@ -40,8 +41,8 @@ func newSchedule(interval time.Duration, most int) *schedule {
 	return &schedule{interval: interval, most: most, entries: make(map[string]*scheduled)}
 }
 
-// want names the registries to ask: established ones first, then as many of those that only pods name as there is room for. One that is
-// known keeps its time.
+// want names the registries to ask, in the order in which they are given: established ones first, then as many of those that only pods name as there is
+// room for. One that is known keeps its time.
 func (s *schedule) want(established, named []string, now time.Time) {
 	wanted := make(map[string]bool)
 	for i, name := range slices.Concat(established, named) {
@@ -98,7 +99,7 @@ func (s *schedule) done(name string, failed bool, after time.Duration, now time.
 		return false
 	}
 	began = failed && !e.failing
-	e.asking, e.failing = false, failed
+	e.asking, e.failing, e.notBefore = false, failed, now.Add(after)
 	switch {
 	case failed:
 		// A quarter of jitter either way, so that the nodes that lost a registry together do not come back to it together.
@@ -115,15 +116,19 @@ func (s *schedule) done(name string, failed bool, after time.Duration, now time.
 	return began
 }
 
-// hurry has a registry asked as soon as may be: a pull from it has just failed, or has worked.
+// hurry has a registry asked as soon as may be: a pull from it has just failed, or has worked. One that wants to be left alone is: the pulls that fail
+// for that would each bring it another question.
 func (s *schedule) hurry(name string, now time.Time) {
 	e := s.entries[name]
 	if e == nil {
 		return
 	}
 	soon := now
-	if !e.last.IsZero() && e.last.Add(leastBetween).After(now) {
+	if !e.last.IsZero() && e.last.Add(leastBetween).After(soon) {
 		soon = e.last.Add(leastBetween)
+	}
+	if e.notBefore.After(soon) {
+		soon = e.notBefore
 	}
 	if e.next.After(soon) {
 		e.next = soon

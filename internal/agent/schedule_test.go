@@ -2,9 +2,15 @@ package agent
 
 import (
 	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pullwatch/pullwatch/pkg/probe"
 )
 
 var scheduleStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -137,6 +143,42 @@ func TestScheduleHurry(t *testing.T) {
 		t.Error("a pull that fails does not have the registry asked at once")
 	}
 	s.hurry("nobody", now) // is not known
+
+	// Pulls that fail since it is asked too much are no reason to ask it.
+	s.done("a", true, time.Hour, now)
+	s.hurry("a", now.Add(time.Minute))
+	if _, _, ok := s.due(now.Add(59 * time.Minute)); ok {
+		t.Error("a pull that fails has a registry asked that wanted to be left alone")
+	}
+	if _, _, ok := s.due(now.Add(time.Hour)); !ok {
+		t.Error("it is not asked after that")
+	}
+}
+
+// TestEstablishedOrder: what bounds the number of registries takes those first that the operator means, and of those that pods bring to the node no
+// domain has all.
+func TestEstablishedOrder(t *testing.T) {
+	a := &Agent{config: Config{Registries: []string{"z.operator.example"}}, registries: &registryWatch{named: []string{"y.configured.example", "ghcr.io"}}}
+	a.snapshot.images.Store(&Part[Images]{Value: Images{Registries: []string{
+		"a.evil.example", "b.evil.example", "c.evil.example:5000", "ghcr.io", "quay.io", "192.0.2.1:5000",
+	}}})
+	got := a.established()
+	want := []string{
+		"z.operator.example", "y.configured.example", "ghcr.io", "a.evil.example", "quay.io", "192.0.2.1:5000", "b.evil.example", "c.evil.example:5000",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestLimitPasses: of a window that has passed nothing is known.
+func TestLimitPasses(t *testing.T) {
+	for window, lasts := range map[float64]time.Duration{60: time.Minute, 0: limitLasts} {
+		l := rateLimit{&probe.RateLimit{WindowSeconds: window}, scheduleStart}
+		if l.past(scheduleStart.Add(lasts)) || !l.past(scheduleStart.Add(lasts+time.Second)) {
+			t.Errorf("a window of %g s does not last %s", window, lasts)
+		}
+	}
 }
 
 func TestScheduleWant(t *testing.T) {
@@ -176,5 +218,14 @@ func TestScheduleLongestDueFirst(t *testing.T) {
 	}
 	if !slices.Equal(order, []string{"b", "c", "a"}) {
 		t.Errorf("order %v", order)
+	}
+}
+
+// TestAnswerJSON: half an answer is none.
+func TestAnswerJSON(t *testing.T) {
+	w := httptest.NewRecorder()
+	answerJSON(w, []any{"first", math.Inf(1)})
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "first") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

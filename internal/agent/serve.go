@@ -162,17 +162,22 @@ func (a *Agent) socketHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.openHandler())
 	mux.Handle("GET /{$}", page.Handler(a.page))
-	mux.HandleFunc("GET "+SnapshotPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a.Snapshot()) // whoever asked is gone
-	})
-	mux.HandleFunc("GET "+ImagesPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a.store.records())
-	})
+	mux.HandleFunc("GET "+SnapshotPath, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, a.Snapshot()) })
+	mux.HandleFunc("GET "+ImagesPath, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, a.store.records()) })
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	return mux
+}
+
+// answerJSON answers with v, or says that it cannot be told: a number that JSON has no word for would make a part of it look like the whole.
+func answerJSON(w http.ResponseWriter, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text) // whoever asked may be gone
 }
 
 // ListenError says that an address could not be opened, and what to do.

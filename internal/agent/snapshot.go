@@ -51,7 +51,7 @@ type Runtime struct {
 // Images is a summary of the images on the node.
 type Images struct {
 	Count int `json:"count"`
-	// Registries are those that the node has pulled from, the established ones.
+	// Registries are those that the node has pulled from, those of most images first.
 	Registries []string `json:"registries,omitempty"`
 	// Unused are those of no container, running or exited, of no volume and not pinned. UnusedBytes is their size as the runtime counts it.
 	Unused      int   `json:"unused"`

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/publicsuffix"
+
 	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/probe"
 )
@@ -37,6 +39,13 @@ type Probed struct {
 	// on, for another reason than who asks (407). Otherwise such a failure is the proxy's own.
 	BehindProxy bool
 	TLSFault    string // of phase tls: a probe.TLSFault
+	// ClockBehind is set where its Date is ahead of this node's clock, of one whose TLSFault is the clock.
+	ClockBehind bool
+	// ClockAgrees is set where the Date of an endpoint is about this node's time.
+	ClockAgrees bool
+
+	// Configured is set where the operator or the runtime's configuration names it. The others are here since pods brought them.
+	Configured bool
 
 	// Pulled is set where an image was pulled from it since the probe failed. That outranks the probe.
 	Pulled bool
@@ -130,15 +139,58 @@ func noProxy(known []Probed) (shown []Probed) {
 	return shown
 }
 
-// wrongClock: a registry's own Date disagrees with this node's clock, and by it its certificate is valid. One is enough, whatever others say:
-// a certificate of theirs may be valid at both times.
+// wrongClock: a registry's own Date disagrees with this node's clock, by it its certificate is valid, and nobody's Date agrees with the node. One is
+// enough where the node is behind: no authority issues certificates for the future. A certificate that has ended, and whose owner's clock stands still,
+// looks the same as a node that is ahead; it takes two to tell.
 func wrongClock(known []Probed) []Probed {
-	return filter(known, func(p Probed) bool { return p.tlsFault() == probe.WrongClock })
+	if slices.ContainsFunc(known, func(p Probed) bool { return p.ClockAgrees }) {
+		return nil
+	}
+	return independent(filter(known, func(p Probed) bool { return p.tlsFault() == probe.WrongClock }), func(p Probed) bool { return p.ClockBehind })
 }
 
 // notTrusted: the certificates of at least two have an unknown issuer. One alone has a certificate of its own making.
 func notTrusted(known []Probed) []Probed {
-	return evidence(filter(known, func(p Probed) bool { return p.tlsFault() == probe.UnknownIssuer }), nil)
+	return independent(filter(known, func(p Probed) bool { return p.tlsFault() == probe.UnknownIssuer }), nil)
+}
+
+// independent is evidence of which one owner cannot give more than one piece: whatever a certificate says, its owner chose it, and a pod is enough to have
+// a registry established. All that pods brought of one domain is one; what is configured is meant.
+func independent(failed []Probed, sure func(Probed) bool) []Probed {
+	owners := make(map[string]bool)
+	for _, p := range failed {
+		owner := Domain(p.Registry)
+		if p.Configured {
+			owner = host(p.Registry)
+		}
+		owners[owner] = true
+	}
+	return enough(len(owners), failed, sure)
+}
+
+// enough is what failed where it is enough to blame this node: it is sure of one, or at least two are seen.
+func enough(seen int, failed []Probed, sure func(Probed) bool) []Probed {
+	if seen >= 2 || sure != nil && slices.ContainsFunc(failed, sure) {
+		return failed
+	}
+	return nil
+}
+
+// Domain is what somebody registered to have a registry's name below it, by the public suffix list; of an address, the address.
+func Domain(registry string) string {
+	of := host(registry)
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(of); err == nil && net.ParseIP(of) == nil {
+		return domain
+	}
+	return of
+}
+
+// host is a registry's name without its port.
+func host(registry string) string {
+	if host, _, err := net.SplitHostPort(registry); err == nil {
+		return host
+	}
+	return strings.Trim(registry, "[]")
 }
 
 // noneReached: at least two are known, and not one answers. One alone may be down for everybody.
@@ -149,21 +201,13 @@ func noneReached(known []Probed) []Probed {
 	return evidence(known, nil)
 }
 
-// evidence is what failed, where it is enough to blame this node: it is sure of one, or there are at least two. Two ports of one host are one,
-// since that machine may be down.
+// evidence is what failed, where that is enough. Two ports of one host are one, since that machine may be down.
 func evidence(failed []Probed, sure func(Probed) bool) []Probed {
 	hosts := make(map[string]bool)
 	for _, p := range failed {
-		host, _, err := net.SplitHostPort(p.Registry)
-		if err != nil {
-			host = strings.Trim(p.Registry, "[]")
-		}
-		hosts[host] = true
+		hosts[host(p.Registry)] = true
 	}
-	if len(hosts) >= 2 || sure != nil && slices.ContainsFunc(failed, sure) {
-		return failed
-	}
-	return nil
+	return enough(len(hosts), failed, sure)
 }
 
 // reached tells that it can be pulled from.

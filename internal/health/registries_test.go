@@ -41,6 +41,15 @@ func badTLS(fault probe.TLSFault) Probed {
 	return Probed{Reached: ptr(false), Cause: cause.TLS, Phase: probe.PhaseTLS, TLSFault: string(fault), Resolved: true}
 }
 
+var (
+	ahead    = badTLS(probe.WrongClock)
+	behind   = with(ahead, func(p *Probed) { p.ClockBehind = true })
+	onTime   = with(reached, func(p *Probed) { p.ClockAgrees = true })
+	stranger = badTLS(probe.UnknownIssuer)
+)
+
+func meant(p Probed) Probed { return with(p, func(p *Probed) { p.Configured = true }) }
+
 func with(p Probed, change func(*Probed)) Probed {
 	change(&p)
 	return p
@@ -136,12 +145,22 @@ func TestRegistryRules(t *testing.T) {
 		{"the proxy refuses two of three", of(proxyRefuses, proxyRefuses, proxied), ""},
 		{"a pull got through the proxy", of(proxyDead, pulled(proxyDead)), ""},
 
-		{"the clock is wrong, by one registry", of(badTLS(probe.WrongClock), reached, reached), "ClockIsWrong"},
+		{"the clock is behind, by one registry", of(behind, reached, reached), "ClockIsWrong"},
+		{"the clock is behind by one, and another's agrees", of(behind, onTime, reached), ""},
+		{"the clock is ahead, by one registry", of(ahead, reached), ""},
+		{"the clock is ahead, by two", of(ahead, ahead, reached), "ClockIsWrong"},
+		{"the clock is ahead by two, and another's agrees", of(ahead, ahead, onTime), ""},
+		{"the clock is ahead, by two names of one domain", of(named("a.x.example", ahead), named("b.x.example", ahead), reached), ""},
 		{"the clock is wrong, and the runtime does not verify", of(skipped(probe.WrongClock), reached), ""},
-		{"the clock is wrong, and a mirror serves", of(with(badTLS(probe.WrongClock), func(p *Probed) { p.Reached = ptr(true) })), ""},
+		{"the clock is behind, and a mirror serves", of(with(behind, func(p *Probed) { p.Reached = ptr(true) })), ""},
 		{"one issuer is unknown", of(badTLS(probe.UnknownIssuer), reached), ""},
 		{"one issuer is unknown, alone", of(badTLS(probe.UnknownIssuer)), ""},
 		{"two issuers are unknown", of(badTLS(probe.UnknownIssuer), badTLS(probe.UnknownIssuer), reached), "CertificatesNotTrusted"},
+		{"two issuers are unknown, of one domain that pods brought", of(named("a.x.example", stranger), named("b.x.example", stranger), reached), ""},
+		{"two issuers are unknown, of one domain that is configured", of(named("a.x.example", meant(stranger)), named("b.x.example", meant(stranger)), reached), "CertificatesNotTrusted"},
+		{"two issuers are unknown, of two domains", of(named("a.x.co.uk", stranger), named("b.y.co.uk", stranger), reached), "CertificatesNotTrusted"},
+		{"two issuers are unknown, of addresses", of(named("192.0.2.1:5000", stranger), named("192.0.2.2:5000", stranger), reached), "CertificatesNotTrusted"},
+		{"two issuers are unknown, of one address", of(named("192.0.2.1:5000", stranger), named("192.0.2.1:5001", stranger), reached), ""},
 		{"two issuers are unknown, and the runtime does not verify", of(skipped(probe.UnknownIssuer), skipped(probe.UnknownIssuer), reached), ""},
 		{"two certificates have expired", of(badTLS(probe.Expired), badTLS(probe.Expired), reached), ""},
 	} {
@@ -174,7 +193,7 @@ func TestOneSickRegistry(t *testing.T) {
 		case probe.PhaseProxy:
 			return !p.BehindProxy || p.Cause == cause.DNS // nobody connected to what has no address
 		}
-		return p.TLSFault == string(probe.WrongClock)
+		return p.TLSFault == string(probe.WrongClock) && p.ClockBehind
 	}
 	tlsFaults := []probe.TLSFault{
 		probe.UnknownIssuer, probe.WrongName, probe.Expired, probe.NotYetValid, probe.WrongClock,
@@ -188,10 +207,10 @@ func TestOneSickRegistry(t *testing.T) {
 		}
 		for _, why := range append(cause.All(), cause.None) {
 			for _, fault := range ofPhase {
-				for flags := range 1 << 5 {
+				for flags := range 1 << 6 {
 					p := Probed{
 						Reached: ptr(false), Cause: why, Phase: phase,
-						TLSFault: string(fault), NoSuchName: flags&1 > 0, Resolved: flags&2 > 0, NoRoute: flags&4 > 0, BehindProxy: flags&8 > 0,
+						TLSFault: string(fault), ClockBehind: flags&32 > 0, NoSuchName: flags&1 > 0, Resolved: flags&2 > 0, NoRoute: flags&4 > 0, BehindProxy: flags&8 > 0,
 					}
 					if flags&16 > 0 {
 						p.Proxy = oneProxy
@@ -221,7 +240,7 @@ func TestRegistrySets(t *testing.T) {
 	kinds := []Probed{
 		reached, refused, stalled, serverErr, noToken, noResolver, noSuchName, routeless,
 		proxied, proxyDead, proxyUnknown, proxyNoNames, proxyRefuses, proxyUnread,
-		badTLS(probe.WrongClock), badTLS(probe.UnknownIssuer), badTLS(probe.Expired), address(reached), address(refused), pulled(noResolver), unknown,
+		ahead, behind, onTime, stranger, badTLS(probe.Expired), address(reached), address(refused), pulled(noResolver), unknown,
 	}
 	for _, a := range kinds {
 		for _, b := range kinds {

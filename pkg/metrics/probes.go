@@ -50,7 +50,7 @@ var (
 	probeSuccessDesc = desc("pullwatch_registry_probe_last_success_timestamp_seconds",
 		"When a probe last reached a registry, as a Unix time; 0 is never.", "registry")
 	certificateDesc = desc("pullwatch_registry_certificate_expiry_timestamp_seconds",
-		"When the certificate of a registry's endpoints that ends the soonest does so, as a Unix time.", "registry")
+		"When the certificate of the endpoint that serves a registry, else of the one that is asked last, ends, as a Unix time; absent where the runtime does not verify it.", "registry")
 	endpointUpDesc = desc("pullwatch_registry_endpoint_up",
 		"Whether the last probe reached an endpoint of a registry with mirrors (1) or not (0); absent is not known.", "registry", "url")
 	servingDesc = desc("pullwatch_registry_serving_endpoint_info",
