@@ -166,11 +166,17 @@ func (a *Agent) kubeletSays(ctx context.Context, r *disk.Report) *disk.KubeletSa
 	return says
 }
 
+// last tells whether the settings that were read still count. A kubelet that was too busy to answer may not be by now; what it refuses is not asked for
+// more often, since each question costs the API server some.
+func (w *diskWatch) last(address string, now time.Time) bool {
+	return !w.read.IsZero() && now.Sub(w.read) < settingsLast && address == w.address && !errors.Is(errors.Join(w.settings.Failed...), context.DeadlineExceeded)
+}
+
 // kubeletSettings are the settings in force, read anew from time to time and where the kubelet's address becomes known.
 func (a *Agent) kubeletSettings(ctx context.Context) disk.Settings {
 	w := &a.disks
 	node := a.snapshot.node.Load().Value
-	if !w.read.IsZero() && time.Since(w.read) < settingsLast && node.KubeletAddress == w.address {
+	if w.last(node.KubeletAddress, time.Now()) {
 		return w.settings
 	}
 	before := w.settings

@@ -183,6 +183,8 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 	}
 	results := make(chan result)
 	slots := probesAtOnce
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
 		if _, err := w.configuration(ctx); err == nil {
 			a.metrics.SetEstablished(a.established())
@@ -197,13 +199,13 @@ func (a *Agent) watchRegistries(ctx context.Context) {
 				break
 			}
 			slots--
-			go func() {
+			asking.Go(func() {
 				state := a.askRegistry(ctx, name, established)
 				select {
 				case results <- result{name, state}:
 				case <-ctx.Done():
 				}
-			}()
+			})
 			wait = plan.wait(now)
 		}
 		if slots == 0 {

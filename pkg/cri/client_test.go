@@ -243,7 +243,11 @@ func TestFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			path, dialer := tt.setup(t)
-			c := dial(t, cri.Config{Runtime: path, Timeout: 500 * time.Millisecond, Dial: dialer})
+			timeout := 10 * time.Second
+			if tt.kind == cri.Timeout {
+				timeout = 500 * time.Millisecond
+			}
+			c := dial(t, cri.Config{Runtime: path, Timeout: timeout, Dial: dialer})
 			for n := range 3 {
 				start := time.Now()
 				_, err := c.ListImages(t.Context())

@@ -199,7 +199,7 @@ func (d *dialer) dialAll(ctx context.Context, addresses []netip.Addr, port uint1
 			cancel()
 		}
 		if err != nil && (ctx.Err() != nil || isTimeout(err)) {
-			err = fmt.Errorf("dial tcp %s: no answer within %s", at, time.Since(start).Round(100*time.Millisecond))
+			err = fmt.Errorf("dial tcp %s: no answer within %s", at, min(dialAtMost, time.Since(start)).Round(100*time.Millisecond))
 		}
 		d.mu.Lock()
 		d.tcp.Dials = append(d.tcp.Dials, Dial{at, phase(start, err)})

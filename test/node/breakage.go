@@ -127,7 +127,7 @@ func (n *Node) Shows(ctx context.Context, b Breakage) error {
 // BreakSandboxImage has the pause image vanish from the node and from the registry, as after a cleanup of either.
 // It first waits for the pods that are about to start, which would fail with it.
 func (n *Node) BreakSandboxImage(ctx context.Context) error {
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		pods, err := n.Pods(ctx)
 		if err != nil {
 			return err
@@ -136,8 +136,11 @@ func (n *Node) BreakSandboxImage(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !have[string(p.UID)] }) || time.Now().After(end) {
+		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return !have[string(p.UID)] }) {
 			break
+		}
+		if time.Now().After(end) {
+			return errors.New("not every pod has got a sandbox within 2 minutes")
 		}
 		if err := Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err

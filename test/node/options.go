@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
-	"time"
+	"syscall"
 )
 
 // Versions that the harness knows how to bring.
@@ -153,53 +154,91 @@ var faultNames = []string{
 	"mirrored", "expired", "tokendown",
 }
 
-// given are the ports that this process gave to a node: two that come up at the same time must not take the same.
-var given sync.Map
-
-// FreeAddress is one on loopback that was free just now.
+// FreeAddress is one on loopback that nothing listens on, and that no test takes for itself as long as this process lives.
 func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", loopback(0))
-	if err != nil {
-		return "", err
+	p, err := ports.next()
+	return loopback(p), err
+}
+
+// ports are those of this process. Many of a node's are bound late, for a while or never, so that none of them may be another test's meanwhile: they come
+// in blocks, each with a lock that ends with the process. Below 32768 no outgoing connection takes one.
+var ports portBlocks
+
+const (
+	firstPort, lastPort = 20000, 32000
+	portBlock           = 32
+)
+
+type portBlocks struct {
+	mu    sync.Mutex
+	left  []int
+	locks []*os.File // closed with the process
+}
+
+func (b *portBlocks) next() (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		if len(b.left) == 0 {
+			if err := b.take(); err != nil {
+				return 0, err
+			}
+		}
+		p := b.left[0]
+		b.left = b.left[1:]
+		if l, err := net.Listen("tcp", loopback(p)); err == nil {
+			return p, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+}
+
+// take takes a block that no other process has.
+func (b *portBlocks) take() error {
+	dir := filepath.Join(os.TempDir(), "pullwatch-ports")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for base := firstPort; base+portBlock <= lastPort; base += portBlock {
+		if base+portBlock > demoBasePort && base < quickstartBasePort+len(portNames) {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(base)), os.O_CREATE|os.O_RDWR, 0o644)
+		if err != nil {
+			return err
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+			_ = f.Close() // another process, or this one
+			continue
+		}
+		b.locks = append(b.locks, f)
+		for p := base; p < base+portBlock; p++ {
+			b.left = append(b.left, p)
+		}
+		return nil
+	}
+	return fmt.Errorf("no free ports on loopback between %d and %d", firstPort, lastPort)
 }
 
 // choosePorts gives each port name a number that is free now.
 func choosePorts(base int) (map[string]int, error) {
-	ports := map[string]int{}
-	if base != 0 {
-		for i, name := range portNames {
-			l, err := net.Listen("tcp", loopback(base+i))
+	chosen := map[string]int{}
+	for i, name := range portNames {
+		if base == 0 {
+			p, err := ports.next()
 			if err != nil {
-				return nil, fmt.Errorf("port %d for %s is taken\nstop what listens there (ss -ltnp) or choose another base port", base+i, name)
+				return nil, err
 			}
-			_ = l.Close()
-			ports[name] = base + i
-		}
-		return ports, nil
-	}
-	// Below 32768 no outgoing connection of some other process takes the port between this check and its use.
-	for i := 0; len(ports) < len(portNames); i++ {
-		p := 20000 + (os.Getpid()*31+i*7+int(time.Now().UnixNano()/1000))%12000
-		if i > 10000 {
-			return nil, fmt.Errorf("no free ports on loopback between 20000 and 32000")
-		}
-		taken := p >= demoBasePort && p < quickstartBasePort+len(portNames)
-		l, err := net.Listen("tcp", loopback(p))
-		if taken || err != nil {
-			if err == nil {
-				_ = l.Close()
-			}
+			chosen[name] = p
 			continue
+		}
+		l, err := net.Listen("tcp", loopback(base+i))
+		if err != nil {
+			return nil, fmt.Errorf("port %d for %s is taken\nstop what listens there (ss -ltnp) or choose another base port", base+i, name)
 		}
 		_ = l.Close()
-		if _, again := given.LoadOrStore(p, true); again {
-			continue
-		}
-		ports[portNames[len(ports)]] = p
+		chosen[name] = base + i
 	}
-	return ports, nil
+	return chosen, nil
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -49,7 +49,6 @@ func EnsureParts(ctx context.Context, o Options, p *Progress) (Parts, error) {
 	if err != nil {
 		return parts, err
 	}
-	defer b.close()
 	for _, find := range []struct {
 		name string
 		to   *string
@@ -101,7 +100,6 @@ func EnsureKubelet(ctx context.Context, version string, p *Progress) (string, er
 	if err != nil {
 		return "", err
 	}
-	defer b.close()
 	return b.kubelet(ctx, version)
 }
 
@@ -111,7 +109,6 @@ func EnsureDistribution(ctx context.Context, p *Progress) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer b.close()
 	dir, err := b.released(ctx, "distribution", distribution3, "1 to 4 minutes on 2 cores, once", "github.com/distribution/distribution/v3/cmd/registry")
 	return filepath.Join(dir, "registry"), err
 }
@@ -122,7 +119,6 @@ func EnsureHelm(ctx context.Context, p *Progress) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer b.close()
 	return b.released(ctx, "helm", helm3, "2 to 8 minutes on 2 cores, once", "helm.sh/helm/v3/cmd/helm")
 }
 
@@ -143,7 +139,6 @@ type builder struct {
 	progress *Progress
 	source   string // the directory of this module
 	bin      string
-	lock     *os.File
 	goTool   string
 	goVer    string
 }
@@ -166,14 +161,8 @@ func newBuilder(p *Progress) (*builder, error) {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
 	b.goVer = strings.TrimSpace(string(ver))
-	// Two nodes that come up at once must not compile the same thing twice.
-	if b.lock, err = lockFile(filepath.Join(b.bin, ".lock"), p, "compiles parts of the node"); err != nil {
-		return nil, err
-	}
 	return b, nil
 }
-
-func (b *builder) close() { _ = b.lock.Close() }
 
 // lockFile takes a lock that ends when the file is closed, and says so where it has to wait.
 func lockFile(path string, p *Progress, doing string) (*os.File, error) {
@@ -237,7 +226,16 @@ func (b *builder) key(files []string, flags ...string) (string, error) {
 // build runs the go command unless dir is there already. run gets the directory to fill.
 func (b *builder) build(dir, what, hint string, run func(tmp string) error) (string, error) {
 	dir = filepath.Join(b.bin, dir)
-	if _, err := os.Stat(dir); err == nil {
+	if there(dir) {
+		return dir, nil // nobody waits who has nothing to compile
+	}
+	// Two nodes that come up at once must not compile the same thing twice.
+	lock, err := lockFile(filepath.Join(b.bin, ".lock"), b.progress, "compiles parts of the node")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if there(dir) {
 		return dir, nil
 	}
 	if hint != "" {
@@ -251,6 +249,11 @@ func (b *builder) build(dir, what, hint string, run func(tmp string) error) (str
 		return "", err
 	}
 	return dir, os.Rename(tmp, dir)
+}
+
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (b *builder) run(ctx context.Context, dir string, env []string, args ...string) error {

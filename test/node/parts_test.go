@@ -16,9 +16,7 @@ func TestPartsEndAndComeBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a whole node, which make e2e brings up")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-	defer cancel()
-	n, err := node.Start(ctx, node.Options{NodeName: "parts-node", Out: t.Output()})
+	n, err := node.Start(t.Context(), node.Options{NodeName: "parts-node", Out: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +25,8 @@ func TestPartsEndAndComeBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // it compiles another kubelet
+	defer cancel()
 	for _, part := range node.PartNames {
 		if err := n.Kill(part); err != nil {
 			t.Errorf("kill %s: %v", part, err)

@@ -40,10 +40,18 @@ func statOf(pid int) (state byte, ppid int, start uint64, ok bool) {
 	return f[0][0], ppid, start, true
 }
 
-// alive says whether the process runs; a zombie that nobody has reaped does not.
+// alive says whether the process runs; a zombie that nobody has reaped does not. A process whose first thread has ended has its ports and files until the
+// others have.
 func (p process) alive() bool {
 	state, _, start, ok := statOf(p.PID)
-	return ok && start == p.Start && state != 'Z' && state != 'X'
+	if !ok || start != p.Start || state == 'X' {
+		return false
+	}
+	if state != 'Z' {
+		return true
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID))
+	return err == nil && len(threads) > 1
 }
 
 // stop ends the process: politely for as long as grace says, then not.

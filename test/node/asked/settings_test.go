@@ -94,13 +94,15 @@ func TestBothGiven(t *testing.T) {
 			if err == nil {
 				t.Fatal("it came up")
 			}
-			log, readErr := os.ReadFile(n.LogFile(node.PartContainerd))
-			if readErr != nil {
-				t.Fatal(readErr)
-			}
 			const want = "`mirrors` cannot be set when `config_path` is provided"
+			var log []byte
+			for end := time.Now().Add(30 * time.Second); !strings.Contains(string(log), want) && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				if log, err = os.ReadFile(n.LogFile(node.PartContainerd)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if !strings.Contains(string(log), want) || n.PID(node.PartContainerd) == 0 {
-				t.Errorf("%v; containerd runs with pid %d, and its log has %q: %v", err, n.PID(node.PartContainerd), want, strings.Contains(string(log), want))
+				t.Errorf("containerd runs with pid %d, and its log has %q: %v", n.PID(node.PartContainerd), want, strings.Contains(string(log), want))
 			}
 		})
 	}

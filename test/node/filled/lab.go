@@ -51,7 +51,7 @@ func newLab(ctx context.Context, d *Disk, out io.Writer) (*lab, error) {
 			// Off is for nodes that have no statistics of disks: image garbage collection and eviction then do nothing.
 			"localStorageCapacityIsolation": true,
 			// Long enough for the Node to be written with it, which happens every 10 s.
-			"evictionPressureTransitionPeriod": "20s",
+			"evictionPressureTransitionPeriod": "40s",
 			// Pullwatch asks it at the address that the Node tells, which is never one of loopback.
 			"address": "0.0.0.0",
 		},
@@ -174,9 +174,9 @@ func (l *lab) clear(ctx context.Context) error {
 	return err
 }
 
-// write fills the disk up to what is to be left of it.
-func (l *lab) write(f fill) error {
-	is, err := l.statfs()
+// write fills the disk up to what is to be left of it, once what is still in memory has its blocks: XFS keeps more for it than it takes.
+func (l *lab) write(ctx context.Context, f fill) error {
+	is, err := l.freeze(ctx, time.Second)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type result struct {
 // patience is how long the kubelet may take: 5 minutes between two collections, 10 s between two looks at evictions, and some.
 const (
 	patience         = 5*time.Minute + 40*time.Second
-	patienceEviction = 45 * time.Second
+	patienceEviction = 90 * time.Second
 )
 
 // try brings one case about.
@@ -75,7 +75,7 @@ func (l *lab) prepare(ctx context.Context, c *Case) error {
 func (l *lab) before(ctx context.Context, c *Case, r *result) (figures, error) {
 	held, rest := c.held(), stale
 	if held {
-		if err := errors.Join(l.hold(true), l.write(c.Fill)); err != nil {
+		if err := errors.Join(l.hold(true), l.write(ctx, c.Fill)); err != nil {
 			return nil, err
 		}
 		rest = 3 * time.Second

@@ -149,7 +149,7 @@ func (f *fleet) start(t *testing.T, name string) {
 	must(t, f.n.Spawn(name, []string{
 		"unshare", "-m", "sh", "-c", mount, "agent",
 		f.program, "run", "--standalone", "-r", f.n.CRISocket(), "--listen-address", f.address(name), "--socket", filepath.Join(f.n.Dir, name+".sock"),
-		"--proxy-from=none", "--probe-interval=10s",
+		"--proxy-from=none", "--probe-interval=10s", "--page-address=",
 	}))
 	eventually(t, 30*time.Second, "the agent of "+name+" listens", func() error {
 		c, err := net.DialTimeout("tcp", f.address(name), time.Second)

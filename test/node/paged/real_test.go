@@ -30,8 +30,6 @@ func TestReal(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a whole node")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
 	agent, err := filepath.Abs("../../../bin/pullwatch")
 	if err == nil {
 		_, err = os.Stat(agent)
@@ -39,7 +37,7 @@ func TestReal(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: build the agent first (make build)", err)
 	}
-	n, err := node.Start(ctx, node.Options{Containerd: node.Containerd24, Kubelet: node.Kubelet134, Out: os.Stderr})
+	n, err := node.Start(t.Context(), node.Options{Containerd: node.Containerd24, Kubelet: node.Kubelet134, Out: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +46,8 @@ func TestReal(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	address, err := node.FreeAddress()
 	if err != nil {
 		t.Fatal(err)

@@ -140,7 +140,9 @@ func alert(c net.Conn) {
 	mute(c)
 }
 
+// greets speaks another protocol. It does so once it is asked: net/http's error for a word before that depends on who is faster.
 func greets(c net.Conn) {
+	hello(c)
 	_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1\r\n")
 	mute(c)
 }

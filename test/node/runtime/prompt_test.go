@@ -53,10 +53,10 @@ func TestPrompt(t *testing.T) {
 		{"probe --proxy-from none " + billing, 1, `NOT there for this node without credentials: .*\(unauthorized\)`},
 		{"images", 0, `(?m)^` + regexp.QuoteMeta(name(billing)) + ` +4 +[0-9a-f]{13} +\S+ +linux/` + runtime.GOARCH + ` +-$`},
 		{"images", 0, `(?m)^` + regexp.QuoteMeta(name(n.GoodImage())) + ` +\S+ +[0-9a-f]{13} +\S+ +linux/` + runtime.GOARCH + ` +shop/web-0$`},
-		{"ps", 0, `(?m)^[0-9a-f]{13} .* (Less than a|[0-9]+) seconds? ago +Running +app +3 +[0-9a-f]{13} +web-0 +shop$`},
+		{"ps", 0, `(?m)^[0-9a-f]{13} .* (Less than a|[0-9]+) (seconds?|minutes?) ago +Running +app +3 +[0-9a-f]{13} +web-0 +shop$`},
 		{"ps --image " + n.GoodImage(), 0, `web-0`},
 		{"ps --image " + billing, 0, `^CONTAINER .* NAMESPACE\n$`},
-		{"pods", 0, `(?m)^[0-9a-f]{13} .* seconds? ago +Ready +web-0 +shop +0 +\(default\)$`},
+		{"pods", 0, `(?m)^[0-9a-f]{13} .* (seconds?|minutes?) ago +Ready +web-0 +shop +0 +\(default\)$`},
 		{"inspecti " + billing, 0, `(?s)"architecture": "` + runtime.GOARCH + `".*"status": \{`},
 		{"imagefsinfo", 0, `(?s)"imageFilesystems": \[.*"mountpoint": "/`},
 	} {

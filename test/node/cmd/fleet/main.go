@@ -123,7 +123,7 @@ func (f *fleet) measure(ctx context.Context) (*report, error) {
 		{&r.rest.with, "agents at rest", f.rest, nil},
 		{&r.churn.with, "agents, pods that change", f.load, f.churn},
 		{&r.kubelets.with, "agents, heartbeats of kubelets", f.load, f.kubelets},
-		{&r.restart, "the API server is restarted", f.load, func(ctx context.Context) error { return f.n.Restart(ctx, node.PartAPIServer) }},
+		{&r.restart, "the API server is restarted", max(f.load, time.Minute), func(ctx context.Context) error { return f.n.Restart(ctx, node.PartAPIServer) }},
 	}
 	for _, step := range steps {
 		f.progress.Say("%s: %s", step.name, step.last)

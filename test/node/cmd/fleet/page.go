@@ -89,9 +89,11 @@ func minutes(d time.Duration) string { return fmt.Sprintf("%.0f min", d.Minutes(
 
 func total(s span) float64 { return s.apiserver() + s.etcd() }
 
+// watches are those of pods and nodes.
 func (r *report) watches(s sample) float64 {
-	open, _ := s.scrape.Sum("apiserver_longrunning_requests", `verb="WATCH"`)
-	return open
+	pods, _ := s.scrape.Sum("apiserver_longrunning_requests", `verb="WATCH"`, `resource="pods"`)
+	nodes, _ := s.scrape.Sum("apiserver_longrunning_requests", `verb="WATCH"`, `resource="nodes"`)
+	return pods + nodes
 }
 
 // cost is what the servers do.
