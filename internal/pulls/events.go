@@ -18,6 +18,9 @@ const (
 	// askAgain is how long to wait before an open question is asked anew; it doubles up to askMost.
 	askAgain = 30 * time.Second
 	askMost  = 5 * time.Minute
+	// apart is how far a status and an event that tell of one attempt may be: an event's time is of whole seconds, a status is written and seen later. It
+	// is less than the kubelet's shortest back-off.
+	apart = 8 * time.Second
 )
 
 // asking is when to ask for a pod's events. The zero time is never.
@@ -177,7 +180,11 @@ func (p *trackedPod) learn(at slot, f *Failure, events []kube.Event) {
 	if f.SinceFrom != Observed && !first.IsZero() {
 		f.Since, f.SinceFrom = first, Event
 	}
-	if r := p.retries[f.Image]; r != nil && r.from != Observed && !last.Before(r.last) {
+	switch r := p.retries[f.Image]; {
+	case r == nil || r.from == Observed:
+	case last.Before(r.last.Add(-apart)):
+		f.asked = false // an attempt was seen whose event has not come yet
+	default:
 		r.attempts, r.from, r.last = count, Event, last
 		f.schedule(r)
 	}

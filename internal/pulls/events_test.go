@@ -51,6 +51,25 @@ func TestLearn(t *testing.T) {
 	s.wantDue(t, "web")
 }
 
+// TestLearnAcrossARetry: an attempt may be seen between the start of the agent and the answer, and its event may come after or with it.
+func TestLearnAcrossARetry(t *testing.T) {
+	s := newScript()
+	s.tracker.Replace([]kube.Pod{app("ImagePullBackOff", bare)})
+	s.at(900 * time.Millisecond).tracker.Observe(app("ErrImagePull", notFound))
+	s.at(2 * time.Second)
+	s.wantDue(t, "web")
+	s.tracker.Answer(uid("web"), []kube.Event{failed(image, notFound, 3, -50*time.Second, -20*time.Second)})
+	s.wantFailing(t, "web/app container not_found since -50s(event) tried 1(estimated) next 10.9s(estimated)")
+	s.at(31 * time.Second)
+	s.wantDue(t)
+	s.at(32 * time.Second)
+	s.wantDue(t, "web")
+	s.tracker.Answer(uid("web"), []kube.Event{failed(image, notFound, 4, -50*time.Second, 0)})
+	s.wantFailing(t, "web/app container not_found since -50s(event) tried 4(event) next 1m20s(event)")
+	s.at(time.Hour)
+	s.wantDue(t)
+}
+
 // TestLearnVolume: the events of an image volume name no container.
 func TestLearnVolume(t *testing.T) {
 	const volume = "registry.example/models/big:7"

@@ -208,7 +208,7 @@ func testAgentRestarts(t *testing.T, a *agent, pod string) {
 		return nil
 	})
 	a.start(t)
-	eventually(t, 30*time.Second, "since when is known again", func() error {
+	eventually(t, 90*time.Second, "since when is known again", func() error {
 		after, err := a.failures(ctx)
 		if err != nil {
 			return err
