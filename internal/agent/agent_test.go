@@ -674,6 +674,7 @@ func TestWithoutAPIServer(t *testing.T) {
 	if s := w.fetch(); !s.Failures.Skipped || !s.Node.Skipped {
 		t.Errorf("snapshot %+v", s)
 	}
+	w.until("a condition in the metrics, which no Node has", func() bool { return w.metric(`pullwatch_condition{type="ContainerRuntimeUnavailable"} 0`) })
 	if n := len(w.api.Requests()); n != 0 {
 		t.Errorf("%d requests to an API server it was told to do without", n)
 	}

@@ -22,7 +22,7 @@ type judged struct {
 }
 
 // judge turns what was observed into the node's conditions, for as long as ctx lasts. With an API server it begins once the own Node was
-// read: a condition that stands there is resumed. It judges too where nothing is written, since the page shows it.
+// read: a condition that stands there is resumed. It judges too where nothing is written, since the page and the metrics show it.
 func (a *Agent) judge(ctx context.Context) {
 	var state health.State
 	resumed := a.config.Kube == nil
@@ -40,15 +40,14 @@ func (a *Agent) judge(ctx context.Context) {
 		var verdicts []health.Verdict
 		state, verdicts = health.Step(state, a.observation(), time.Now())
 		a.remember(a.judged.Swap(&judged{verdicts, state.Coming()}).verdicts, verdicts)
-		if a.status == nil {
-			continue
-		}
-		a.status.Set(verdicts)
 		conditions := make([]metrics.Condition, len(verdicts))
 		for i, v := range verdicts {
 			conditions[i] = metrics.Condition{Type: string(v.Type), True: v.True}
 		}
 		a.metrics.SetConditions(conditions)
+		if a.status != nil {
+			a.status.Set(verdicts)
+		}
 	}
 }
 
