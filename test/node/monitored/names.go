@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 )
 
@@ -47,7 +48,7 @@ func metricsIn(query string) []string {
 	return slices.Compact(found)
 }
 
-// unknownIn are what a query names that there is not: metrics, recorded series, labels of a metric, causes, scopes.
+// unknownIn are what a query names that there is not: metrics, recorded series, labels of a metric, causes, conditions.
 func unknownIn(query string, metrics map[string][]string, recorded map[string]bool) (unknown []string) {
 	for _, name := range metricsIn(query) {
 		if _, ok := metrics[name]; !ok && !recorded[name] {
@@ -63,6 +64,9 @@ func unknownIn(query string, metrics map[string][]string, recorded map[string]bo
 			for _, value := range strings.Split(m[2], "|") {
 				if label == "cause" && !slices.Contains(causeNames(), value) && !strings.HasPrefix(value, "$") && value != "" {
 					unknown = append(unknown, "cause "+value)
+				}
+				if s[1] == "pullwatch_condition" && label == "type" && !slices.Contains(health.Types, health.Type(value)) {
+					unknown = append(unknown, "condition "+value)
 				}
 			}
 		}

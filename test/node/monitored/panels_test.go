@@ -177,7 +177,7 @@ func TestPanels(t *testing.T) {
 			"fleet: Nodes with failing pulls":       {is(1)},
 			"fleet: Containers that wait":           {is(3)},
 			"fleet: Registries not reached by all":  {is(3)},
-			"fleet: Alerts":                         {is(9)}, // three registries out of reach, a certificate, a rate limit, and of disks: eviction, GC, platform, sandbox image
+			"fleet: Alerts":                         {is(8)}, // three registries out of reach, a certificate, a rate limit, and of disks: eviction or pressure, platform, sandbox image
 			"fleet: Containers that wait, by cause": byCause,
 			"fleet: Nodes, by cause":                nodesBy,
 			"fleet: New failures, by cause":         nodesBy,

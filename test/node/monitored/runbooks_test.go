@@ -115,6 +115,31 @@ var (
 	agentFlag = regexp.MustCompile("`(--[a-z][a-z-]+)`")
 )
 
+var (
+	ofDisks = regexp.MustCompile(`pullwatch_(filesystem|image_filesystem|image_gc|sandbox_image)_|ImageFilesystemPressure`)
+	typed   = regexp.MustCompile(`(?m)^\$ (.*)$`)
+)
+
+// TestDiskPages: whoever is called for a disk looks at it as the kubelet does first.
+func TestDiskPages(t *testing.T) {
+	rules, err := allRules()
+	must(t, err)
+	have, of := pages(t), []string{"disk_full"}
+	for _, r := range rules {
+		if r.Alert != "" && ofDisks.MatchString(r.Expr) {
+			of = append(of, r.Alert)
+		}
+	}
+	if len(of) != 4 {
+		t.Errorf("pages of disks: %q", of)
+	}
+	for _, name := range of {
+		if first := typed.FindStringSubmatch(have[name]); first == nil || first[1] != "pullwatch df" {
+			t.Errorf("%s.md does not begin with pullwatch df: %q", name, first)
+		}
+	}
+}
+
 // elsewhere are the pages whose trouble is seen without the agent, since it is the agent's.
 var elsewhere = []string{"PullwatchAgentsAbsent", "PullwatchAgentDown"}
 
