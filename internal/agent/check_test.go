@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -231,6 +232,19 @@ func TestStalled(t *testing.T) {
 				t.Errorf("got %t", got)
 			}
 		})
+	}
+}
+
+// TestChecksAreInTheirRunbook: the page of the alert on checks that cannot tell says of each what it needs.
+func TestChecksAreInTheirRunbook(t *testing.T) {
+	page, err := os.ReadFile("../../docs/runbooks/PullwatchChecksStale.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range New(Config{}).checks {
+		if !strings.Contains(string(page), "\n| `"+c.name+"` | ") {
+			t.Errorf("the page has no row of the check %s", c.name)
+		}
 	}
 }
 
