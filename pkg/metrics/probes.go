@@ -16,9 +16,9 @@ type RegistryProbe struct {
 	Registry    string
 	Established bool  // this node has pulled from it or is configured for it; else only pods name it
 	OK          *bool // whether an endpoint was reached that serves; nil is not known
-	// Phases are those gone through: dns, tcp, proxy, tls, http, token. They are of the endpoint that would serve, else of the one asked last.
+	// Phases are those gone through: dns, tcp, proxy, tls, http, token. Of the endpoint that would serve, else of the one asked last, the origin.
 	Phases             map[string]time.Duration
-	CertificateExpires time.Time       // the soonest of its endpoints' certificates; zero where none was seen
+	CertificateExpires time.Time       // of that endpoint's certificate; zero where none was seen, or it is not verified
 	LastSuccess        time.Time       // zero is never in this process's life
 	Endpoints          []EndpointProbe // in the order in which the runtime asks
 	Serving            string          // the URL of the endpoint that would serve; empty is none
@@ -46,7 +46,7 @@ var (
 	establishedDesc = desc("pullwatch_registry_established",
 		"Whether this node has pulled from a registry or is configured for it (1), or only pods name it (0).", "registry")
 	probePhaseDesc = desc("pullwatch_registry_probe_phase_duration_seconds",
-		"Duration of the phases of the last probe of a registry, at the endpoint that would serve, else at the one asked last.", "registry", "phase")
+		"Duration of the phases of the last probe of a registry, at the endpoint that would serve, else at the one asked last, the origin.", "registry", "phase")
 	probeSuccessDesc = desc("pullwatch_registry_probe_last_success_timestamp_seconds",
 		"When a probe last reached a registry, as a Unix time; 0 is never.", "registry")
 	certificateDesc = desc("pullwatch_registry_certificate_expiry_timestamp_seconds",
