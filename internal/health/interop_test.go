@@ -4,10 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -98,6 +101,83 @@ func TestExamples(t *testing.T) {
 	}
 	if len(check.Spec.UnhealthyConditions) != 3 {
 		t.Errorf("%+v", check.Spec.UnhealthyConditions)
+	}
+}
+
+// opens tells whether a node with these conditions is let go, as the controller takes a rule without defaults: each of its conditions is on the Node with
+// the status that it requires.
+func (r *nodeReadinessRule) opens(conditions map[Type]Verdict) bool {
+	for _, c := range r.Spec.Conditions {
+		v, there := conditions[c.Type]
+		if is := map[bool]corev1.ConditionStatus{true: corev1.ConditionTrue, false: corev1.ConditionFalse}[v.True]; !there || is != c.RequiredStatus {
+			return false
+		}
+	}
+	return true
+}
+
+// TestNodeReadinessRule holds to the conditions that a new node gets what docs/interop.md says of the example.
+func TestNodeReadinessRule(t *testing.T) {
+	var rule nodeReadinessRule
+	example(t, "node-readiness-rule.yaml", &rule)
+	asked := func(p ...Probed) Observation {
+		seen := probed(p...)
+		seen.Runtime = runtime(true, true).Runtime
+		return seen
+	}
+	down := asked(reached, reached)
+	down.Runtime = runtime(false, true).Runtime
+	for _, test := range []struct {
+		name string
+		seen Observation
+		want bool
+	}{
+		{"nothing was seen", Observation{}, false},
+		{"no registry was asked", runtime(true, true), false},
+		{"no runtime was seen", probed(reached, reached), false},
+		{"all is well", asked(reached, reached), true},
+		{"the runtime is down", down, false},
+		{"no registry is reached", asked(refused, stalled), false},
+		{"no name is resolved", asked(noResolver, noResolver), false},
+		{"there is no route", asked(routeless), false},
+		{"one of two registries is down for everybody", asked(refused, reached), true},
+		{"the only one that is named may be", asked(refused), true},
+		{"whether one is reached cannot be told", asked(unknown, unknown), false},
+		{"no registry is known", asked(), false},
+	} {
+		if p := newPlay(t).step(test.seen, time.Hour); rule.opens(p.last) != test.want {
+			t.Errorf("%s: open %t after an hour, with %+v", test.name, !test.want, p.last)
+		}
+	}
+
+	p := newPlay(t)
+	for _, then := range []struct {
+		what  string
+		seen  Observation
+		lasts time.Duration
+		want  bool
+	}{
+		{"the network is not up yet", asked(refused, stalled), 90 * time.Second, false},
+		{"it is", asked(reached, reached), 0, true},
+		{"an outage that every node shares, which would close them all in the mode continuous", asked(refused, stalled), 3 * time.Minute, false},
+	} {
+		if p.step(then.seen, then.lasts); rule.opens(p.last) != then.want {
+			t.Errorf("%s: open %t, with %+v", then.what, !then.want, p.last)
+		}
+	}
+
+	selector, err := metav1.LabelSelectorAsSelector(&rule.Spec.NodeSelector)
+	if err != nil || !selector.Matches(labels.Set{corev1.LabelHostname: "worker"}) || selector.Matches(labels.Set{"node-role.kubernetes.io/control-plane": ""}) {
+		t.Errorf("nodes are chosen by %s, %v", selector, err)
+	}
+	page, err := os.ReadFile("../../docs/interop.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--register-with-taints=" + rule.Spec.Taint.ToString(), "--startup-taint=" + rule.Spec.Taint.Key + "`"} {
+		if !strings.Contains(string(page), flag) {
+			t.Errorf("the page does not name the taint of the rule: %s", flag)
+		}
 	}
 }
 
