@@ -146,21 +146,24 @@ func (p *program) fit(ctx context.Context, r *reaching, a *dfAnswer, images []st
 		case len(i.Layers) == 0:
 			fit.Answer, fit.Text = disk.NotKnown, "What it has in it is not known: "+cmp.Or(i.Error, i.NotChecked, i.Cause.Title())+"."
 		default:
-			var layers []disk.Layer
-			present := make(map[string]bool)
-			var passed int64
-			for _, layer := range i.Layers {
-				layers = append(layers, disk.Layer{Digest: layer.Digest, Bytes: layer.SizeBytes})
-				// The layers that are here are the lowest ones.
-				if passed += layer.SizeBytes; i.PresentBytes != nil && passed <= *i.PresentBytes {
-					present[layer.Digest] = true
-				}
-			}
-			fit.Fit = a.Fit(layers, present)
+			fit.Fit = a.Fit(i.layers())
 		}
 		a.Fits = append(a.Fits, fit)
 	}
 	return nil
+}
+
+// layers are those of an image, and the digests of those that are here: the lowest ones, as many as the bytes that are. One of no size may be any.
+func (a *imageAnswer) layers() (all []disk.Layer, present map[string]bool) {
+	present = make(map[string]bool)
+	var passed int64
+	for _, layer := range a.Layers {
+		all = append(all, disk.Layer{Digest: layer.Digest, Bytes: layer.SizeBytes})
+		if passed += layer.SizeBytes; a.PresentBytes != nil && layer.SizeBytes > 0 && passed <= *a.PresentBytes {
+			present[layer.Digest] = true
+		}
+	}
+	return all, present
 }
 
 // kubeletSettings reads the kubelet's settings, from itself where the own Node and a token can be had.
@@ -335,7 +338,7 @@ func (l *labels) fit(f *fitAnswer) {
 		l.line("%s: not known whether it fits", f.Image)
 	}
 	l.line("  %s", f.Text)
-	if f.DownloadBytes+f.PresentBytes > 0 {
+	if f.DownloadBytes > 0 || f.PresentBytes > 0 {
 		l.line("  %s to download, %s of it here already; unpacked about %s (times %.1f, %s)", disk.Bytes(f.DownloadBytes), disk.Bytes(f.PresentBytes),
 			disk.Bytes(f.UnpackedBytes), f.Factor, f.FactorBasis)
 	}

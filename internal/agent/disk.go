@@ -100,7 +100,7 @@ func (l *DiskLook) Report(ctx context.Context) (*disk.Report, error) {
 	}
 	known.Found = l.Finder.Find(ctx, images, l.NodeDir)
 	for _, f := range images.GetImageFilesystems() {
-		known.SnapshotBytes += int64(min(f.GetUsedBytes().GetValue(), math.MaxInt64/2))
+		known.SnapshotBytes += int64(min(f.GetUsedBytes().GetValue(), math.MaxInt64-uint64(known.SnapshotBytes)))
 	}
 	l.History.Add(&known.Found)
 	load := disk.ReadLoad(ctx, "")

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,22 @@ func TestDiskIsSeen(t *testing.T) {
 	d := w.agent.Observation().Disk
 	if d == nil || len(d.Evictions) != 1 || d.Evictions[0].Available >= d.Evictions[0].At || !d.Evictions[0].Images || d.Window != time.Hour || d.GC == nil || d.GC.HighPercent != 85 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestSizesOfARuntime: what it says that its snapshots use is no small number where it is no number.
+func TestSizesOfARuntime(t *testing.T) {
+	w := newWorld(t)
+	seen := w.onDisk("evictionHard: {nodefs.available: 1%}\n")
+	var all []*runtimeapi.FilesystemUsage
+	for range 3 {
+		all = append(all, &runtimeapi.FilesystemUsage{FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: w.TempDir()}, UsedBytes: &runtimeapi.UInt64Value{Value: math.MaxUint64}})
+	}
+	w.runtime.SetImageFs(&runtimeapi.ImageFsInfoResponse{ImageFilesystems: all})
+	w.run(seen)
+	w.until("the disk is seen", func() bool { return w.disk() != nil && len(w.disk().Filesystems) > 0 })
+	if n := w.disk().SnapshotBytes; n != math.MaxInt64 {
+		t.Errorf("%d bytes", n)
 	}
 }
 

@@ -159,6 +159,12 @@ func TestFit(t *testing.T) {
 		{"all present", FitInput{Layers: layers(90), Present: map[string]bool{"a": true}, Images: &node(1, 1).Filesystems[0]}, Yes, 0, "All of it is here"},
 		{"not seen", FitInput{Layers: layers(1)}, NotKnown, 4080218931, "not seen"},
 		{"assumed thresholds count for nothing", FitInput{Layers: layers(1), Settings: &assumed, Images: &node(6*gib, 1).Filesystems[0]}, Yes, 4080218931, "what is available is 6.0 GiB"},
+		{"layers that are no number together", FitInput{Layers: []Layer{{"a", 1 << 62}, {"b", 1 << 62}, {"c", 1 << 62}}, Images: &node(16*gib, 1).Filesystems[0]}, No, 1<<63 - 1, "at least 8.0 EiB"},
+		{"a layer that is none unpacked", FitInput{Layers: []Layer{{"a", 1 << 62}}, Images: &node(16*gib, 1).Filesystems[0]}, No, 1<<63 - 1, "at least 8.0 EiB"},
+		{"a factor beyond all measure", FitInput{Layers: layers(1), Runtime: "containerd", ImagesBytes: 1, SnapshotBytes: 1<<63 - 1, Images: &node(16*gib, 1).Filesystems[0]}, No, 1<<63 - 1, ""},
+		{"a layer of no size", FitInput{Layers: []Layer{{"a", 0}, {"b", 1}}, Images: &node(16*gib, 1).Filesystems[0]}, NotKnown, 3, "does not tell how large"},
+		{"nothing but layers of no size", FitInput{Layers: layers(0), Images: &node(9*gib, 1).Filesystems[0]}, NotKnown, 0, "does not tell how large"},
+		{"one of no size, and others too large", FitInput{Layers: layers(0, 90), Images: &node(16*gib, 1).Filesystems[0]}, No, 367219703808, "at least 180 GiB"},
 		{"a layer of a hostile manifest", FitInput{Layers: []Layer{{"a", -1 << 62}, {"b", gib}}, Images: &node(16*gib, 1).Filesystems[0]}, Yes, 4080218931, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,9 @@
 package disk
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // How much larger images are unpacked than downloaded, where the node's own images do not tell.
 const (
@@ -68,14 +71,15 @@ type FitInput struct {
 // unpacked; CRI-O downloads to another place and keeps what is unpacked.
 func WillFit(in FitInput) Fit {
 	var f Fit
+	unsized := false
 	for _, layer := range in.Layers {
-		if layer.Bytes <= 0 {
-			continue
-		}
-		if in.Present[layer.Digest] {
-			f.PresentBytes += layer.Bytes
-		} else {
-			f.DownloadBytes += layer.Bytes
+		switch {
+		case layer.Bytes < 0:
+		case in.Present[layer.Digest]:
+			f.PresentBytes = plus(f.PresentBytes, layer.Bytes)
+		default:
+			f.DownloadBytes = plus(f.DownloadBytes, layer.Bytes)
+			unsized = unsized || layer.Bytes == 0
 		}
 	}
 	f.Factor, f.FactorBasis = usualFactor, "usual for programs"
@@ -89,7 +93,7 @@ func WillFit(in FitInput) Fit {
 	if in.Runtime == "cri-o" {
 		kept = 0
 	}
-	of := func(factor float64) int64 { return int64(float64(f.DownloadBytes) * factor) }
+	of := func(factor float64) int64 { return times(f.DownloadBytes, factor) }
 	f.UnpackedBytes = of(f.Factor)
 	f.NeededBytes, f.LeastBytes, f.MostBytes = of(f.Factor+kept), of(least+kept), of(most+kept)
 	if in.Images == nil {
@@ -109,11 +113,13 @@ func WillFit(in FitInput) Fit {
 		f.UntilEvictionBytes = &room
 	}
 	switch {
-	case f.DownloadBytes == 0:
+	case f.DownloadBytes == 0 && !unsized:
 		f.Answer, f.Text = Yes, "All of it is here already."
-	case f.LeastBytes > room:
+	case f.DownloadBytes > 0 && f.LeastBytes > room:
 		f.Answer = No
 		f.Text = fmt.Sprintf("It needs at least %s, and %s is %s.", Bytes(f.LeastBytes), what, Bytes(room))
+	case unsized: // containerd pulls such a layer, however large it is
+		f.Answer, f.Text = NotKnown, "Its manifest does not tell how large each layer is."
 	case f.MostBytes <= room:
 		f.Answer = Yes
 		f.Text = fmt.Sprintf("It needs about %s and at most %s, and %s is %s.", Bytes(f.NeededBytes), Bytes(f.MostBytes), what, Bytes(room))
@@ -122,6 +128,17 @@ func WillFit(in FitInput) Fit {
 		f.Text = fmt.Sprintf("It needs about %s, between %s and %s, and %s is %s.", Bytes(f.NeededBytes), Bytes(f.LeastBytes), Bytes(f.MostBytes), what, Bytes(room))
 	}
 	return f
+}
+
+// plus and times reckon with sizes that others tell, none of which is below zero. Where no number is large enough, they give the largest: an overflow
+// would be a small one, and an image that cannot fit anywhere would.
+func plus(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
+
+func times(n int64, factor float64) int64 {
+	if product := float64(n) * factor; product < math.MaxInt64 {
+		return int64(product)
+	}
+	return math.MaxInt64
 }
 
 // Bytes is a number of bytes as a sentence has it: 1.5 GiB.

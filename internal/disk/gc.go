@@ -73,8 +73,7 @@ func EstimateFreed(runtimeName string, sizes, total, snapshotBytes int64) Estima
 	case sizes == 0:
 		return Estimate{Known: true, Basis: "nothing can be deleted"}
 	case runtimeName == "containerd" && total > 0 && snapshotBytes > 0:
-		unpacked := float64(sizes) * float64(snapshotBytes) / float64(total)
-		return Estimate{sizes + int64(unpacked), true, "what was downloaded, and unpacked as much as the images of this node are on average"}
+		return Estimate{plus(sizes, times(sizes, float64(snapshotBytes)/float64(total))), true, "what was downloaded, and unpacked as much as the images of this node are on average"}
 	case runtimeName == "cri-o":
 		return Estimate{sizes, true, "at most: layers that other images share stay"}
 	}

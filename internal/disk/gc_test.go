@@ -70,6 +70,22 @@ func image(id string, size uint64, more ...string) *runtimeapi.Image {
 	return i
 }
 
+// TestSizesThatAreNoNumberTogether: the kubelet could not count them either; no sum becomes small by it.
+func TestSizesThatAreNoNumberTogether(t *testing.T) {
+	const most = 1<<63 - 1
+	images := []*runtimeapi.Image{
+		image("sha256:a", 1<<64-1), image("sha256:b", 1<<64-1), image("sha256:c", most, "pinned"), image("sha256:d", most, "pinned"), image("sha256:e", most), image("sha256:f", most),
+	}
+	used := []*runtimeapi.Container{{ImageRef: "sha256:e"}, {ImageRef: "sha256:f"}}
+	var tracker Tracker
+	if u := tracker.Observe(images, used, nil, time.Minute, begin); u.YoungBytes != most || u.PinnedBytes != most || u.UsedBytes != most || u.TotalBytes() != most {
+		t.Errorf("%+v", u)
+	}
+	if u := tracker.Observe(images, used, nil, time.Minute, begin.Add(time.Hour)); u.Bytes != most || u.TotalBytes() != most {
+		t.Errorf("%+v", u)
+	}
+}
+
 // TestCandidates: what may be deleted, and in which order.
 func TestCandidates(t *testing.T) {
 	const digest = "registry.example.com/app@sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -180,6 +196,7 @@ func TestEstimateFreed(t *testing.T) {
 		known                   bool
 	}{
 		{"containerd", 100, 1000, 2500, 350, true},
+		{"containerd", 1 << 62, 1, 1 << 62, 1<<63 - 1, true},
 		{"containerd", 100, 1000, 0, 0, false},
 		{"cri-o", 100, 1000, 17, 100, true},
 		{"docker", 100, 1000, 2500, 0, false},

@@ -58,7 +58,9 @@ type Unused struct {
 }
 
 // TotalBytes is the size of all images.
-func (u *Unused) TotalBytes() int64 { return u.Bytes + u.YoungBytes + u.UsedBytes + u.PinnedBytes }
+func (u *Unused) TotalBytes() int64 {
+	return plus(plus(u.Bytes, u.YoungBytes), plus(u.UsedBytes, u.PinnedBytes))
+}
 
 // Observe takes the runtime's lists of images and of all containers, exited ones too. volumes are the images that pods mount as volumes, by
 // ID, tag or digest as the list has them.
@@ -94,16 +96,16 @@ func (t *Tracker) Observe(images []*runtimeapi.Image, containers []*runtimeapi.C
 		switch {
 		case image.GetPinned():
 			u.Pinned++
-			u.PinnedBytes += size
+			u.PinnedBytes = plus(u.PinnedBytes, size)
 		case used:
 			u.Used++
-			u.UsedBytes += size
+			u.UsedBytes = plus(u.UsedBytes, size)
 		case now.Sub(r.firstSeen) < minimumAge:
 			u.Young++
-			u.YoungBytes += size
+			u.YoungBytes = plus(u.YoungBytes, size)
 		default:
 			u.Candidates = append(u.Candidates, Image{image.GetId(), size, r.firstSeen, r.lastUsed})
-			u.Bytes += size
+			u.Bytes = plus(u.Bytes, size)
 		}
 	}
 	t.forget(now)

@@ -23,8 +23,12 @@ import (
 // mostManifest bounds a manifest, an index or a configuration, in bytes. Registries take no larger one (OCI distribution, 4 MiB).
 const mostManifest = 4 << 20
 
-// mostLayers bounds the layers of an image that are told. Overlay filesystems stack no more than 127 (docker), 500 is the kernel's own bound.
+// mostLayers bounds the layers of an image. Overlay filesystems stack no more than 127 (docker), 500 is the kernel's own bound.
 const mostLayers = 500
+
+// mostBlob bounds what a manifest may say of the size of a layer or a configuration, in bytes. 1 TiB takes more than a day at 10 MB/s, and the sum of
+// mostLayers of them is still a number.
+const mostBlob = 1 << 40
 
 // The media types of manifests, in the order in which containerd asks for them.
 const (
@@ -240,8 +244,12 @@ func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]st
 	if !i.sound(m.Config.Digest) || len(m.Layers) > 0 && !i.sound(m.Layers[0].Digest) {
 		return
 	}
+	if err := m.measure(); err != nil {
+		i.fail(cause.UnsupportedFormat, err)
+		return
+	}
 	i.ConfigDigest, i.DownloadBytes = bounded(m.Config.Digest, 100), m.Config.Size
-	for _, layer := range m.Layers[:min(len(m.Layers), mostLayers)] {
+	for _, layer := range m.Layers {
 		i.Layers = append(i.Layers, Layer{Digest: bounded(layer.Digest, 100), SizeBytes: layer.Size})
 		i.DownloadBytes += layer.Size
 	}
@@ -274,6 +282,24 @@ func (i *Image) manifest(ctx context.Context, s *session, name string) (m manife
 		return m, false
 	}
 	return m, true
+}
+
+// measure tells what no runtime could pull: sizes that cannot be, and more layers than can be mounted. Either would fit anywhere by its figures.
+func (m *manifest) measure() error {
+	if len(m.Layers) > mostLayers {
+		return fmt.Errorf("the manifest has %d layers: no more than %d can be mounted", len(m.Layers), mostLayers)
+	}
+	for n, d := range append([]descriptor{m.Config}, m.Layers...) {
+		if d.Size >= 0 && d.Size <= mostBlob {
+			continue
+		}
+		what := "the configuration"
+		if n > 0 {
+			what = fmt.Sprintf("layer %d", n)
+		}
+		return fmt.Errorf("the manifest gives %s a size of %d bytes: it has to be from 0 to %d (1 TiB)", what, d.Size, int64(mostBlob))
+	}
+	return nil
 }
 
 // sound tells whether a digest is one. What a registry writes there becomes part of a path.

@@ -110,6 +110,17 @@ func (h *hub) image(tag, platform string) descriptor {
 	return d
 }
 
+// sized stores an image whose manifest names these sizes.
+func (h *hub) sized(tag string, config int64, layers ...int64) {
+	layer, text := []byte("layer"), []byte(`{"os": "linux", "architecture": "amd64"}`)
+	m := manifest{SchemaVersion: 2, Config: descriptor{Digest: digest.FromBytes(text).String(), Size: config}}
+	for _, size := range layers {
+		m.Layers = append(m.Layers, descriptor{Digest: digest.FromBytes(layer).String(), Size: size})
+	}
+	h.paths["blobs/"+m.Config.Digest], h.paths["blobs/"+digest.FromBytes(layer).String()] = text, layer
+	h.put(tag, m)
+}
+
 var amd64 = v1.Platform{OS: "linux", Architecture: "amd64"}
 
 func (h *hub) ask(t *testing.T, ca *authority, ref string, change func(*registries.Endpoint)) *Image {
@@ -232,8 +243,16 @@ func TestImageFaults(t *testing.T) {
 			h.paths["manifests/bad"] = []byte("<html>")
 			h.paths["manifests/"+digest.FromString("<html>").String()] = []byte("<html>")
 		}, cause: cause.UnsupportedFormat},
-		"schema 1":                {ref: ":old", put: func(h *hub) { h.put("old", map[string]any{"schemaVersion": 1}) }, cause: cause.UnsupportedFormat},
-		"a digest that is a path": {ref: ":evil", put: func(h *hub) { h.put("evil", manifest{Config: descriptor{Digest: "../../../token"}}) }, cause: cause.UnsupportedFormat},
+		"schema 1":                              {ref: ":old", put: func(h *hub) { h.put("old", map[string]any{"schemaVersion": 1}) }, cause: cause.UnsupportedFormat},
+		"a digest that is a path":               {ref: ":evil", put: func(h *hub) { h.put("evil", manifest{Config: descriptor{Digest: "../../../token"}}) }, cause: cause.UnsupportedFormat},
+		"a layer beyond all measure":            {ref: ":large", put: func(h *hub) { h.sized("large", 5, 1<<62) }, cause: cause.UnsupportedFormat},
+		"layers that are beyond it together":    {ref: ":large", put: func(h *hub) { h.sized("large", 5, 1<<62, 1<<62, 1<<62) }, cause: cause.UnsupportedFormat},
+		"a layer a byte too large":              {ref: ":large", put: func(h *hub) { h.sized("large", 5, 1000, 1<<40+1) }, cause: cause.UnsupportedFormat},
+		"a layer below zero":                    {ref: ":large", put: func(h *hub) { h.sized("large", 5, -1000) }, cause: cause.UnsupportedFormat},
+		"a configuration beyond all measure":    {ref: ":large", put: func(h *hub) { h.sized("large", 1<<62, 1000) }, cause: cause.UnsupportedFormat},
+		"a configuration below zero":            {ref: ":large", put: func(h *hub) { h.sized("large", -1<<62, 1000) }, cause: cause.UnsupportedFormat},
+		"more layers than can be mounted":       {ref: ":large", put: func(h *hub) { h.sized("large", 5, make([]int64, mostLayers+1)...) }, cause: cause.UnsupportedFormat},
+		"as many layers, and as large, as some": {ref: ":large", put: func(h *hub) { h.sized("large", 5, slices.Repeat([]int64{1 << 40}, mostLayers)...) }, ok: true},
 		"another manifest": {ref: ":1", change: func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/manifests/") {
 				return false
@@ -260,6 +279,9 @@ func TestImageFaults(t *testing.T) {
 			i := h.ask(t, ca, test.ref, nil)
 			if i.OK == nil || *i.OK != test.ok || i.Cause != test.cause || (i.Error == "") != test.ok {
 				t.Errorf("want %v %s: %+v", test.ok, test.cause, i)
+			}
+			if i.DownloadBytes < 0 {
+				t.Errorf("there are %d bytes to download", i.DownloadBytes)
 			}
 			if got := strings.Join(i.Warnings, ";"); !strings.Contains(got, test.warning) || test.warning == "" && got != "" {
 				t.Errorf("warnings %q, want %q", got, test.warning)
