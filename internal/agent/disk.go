@@ -149,20 +149,22 @@ func (a *Agent) kubeletSays(ctx context.Context, r *disk.Report) *disk.KubeletSa
 		return says
 	}
 	w.asked = time.Now()
-	events, err := a.config.Kube.NodeEvents(ctx, disk.ReasonFreeDiskSpaceFailed)
-	if err != nil {
-		a.metrics.CountEventLookup("error")
-		a.log.Debug("events of the node not read", "error", err)
-		return says
-	}
-	a.metrics.CountEventLookup("ok")
-	w.failed = nil
-	for _, e := range events {
-		if failure, ok := disk.ParseGCFailure(e.Message); ok && (w.failed == nil || e.Last.After(w.failed.At)) {
-			w.failed = &disk.GCFailed{At: e.Last, Count: e.Count, WantedBytes: failure.WantedBytes, FreedBytes: failure.FreedBytes, Message: e.Message}
+	var failed *disk.GCFailed
+	for _, reason := range disk.GCFailureReasons {
+		events, err := a.config.Kube.NodeEvents(ctx, reason)
+		if err != nil {
+			a.metrics.CountEventLookup("error")
+			a.log.Debug("events of the node not read", "error", err)
+			return says
+		}
+		a.metrics.CountEventLookup("ok")
+		for _, e := range events {
+			if failure, ok := disk.ParseGCFailure(e.Message); ok && (failed == nil || e.Last.After(failed.At)) {
+				failed = &disk.GCFailed{At: e.Last, Count: e.Count, WantedBytes: failure.WantedBytes, FreedBytes: failure.FreedBytes, Message: e.Message}
+			}
 		}
 	}
-	says.GCFailed = w.failed
+	w.failed, says.GCFailed = failed, failed
 	return says
 }
 

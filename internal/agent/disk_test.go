@@ -155,6 +155,11 @@ func TestKubeletSays(t *testing.T) {
 		InvolvedObject: corev1.ObjectReference{Kind: "Node", Name: node, UID: node},
 		Message:        "Failed to garbage collect required amount of images. Attempted to free 1000 bytes, but only found 20 bytes eligible to free.",
 	})
+	w.api.AddEvent(&corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "listing"}, Reason: "ImageGCFailed", Type: "Warning", Count: 1, LastTimestamp: metav1.NewTime(time.Now().Add(time.Minute)),
+		InvolvedObject: corev1.ObjectReference{Kind: "Node", Name: node, UID: node},
+		Message:        "rpc error: code = Unavailable desc = list images",
+	})
 	w.run(w.onDisk("imageGCHighThresholdPercent: 1\nimageGCLowThresholdPercent: 0\n"))
 	w.until("its event is told", func() bool { r := w.disk(); return r != nil && r.Kubelet != nil && r.Kubelet.GCFailed != nil })
 	if k := w.disk().Kubelet; k.DiskPressure != "False" || k.Reason != "KubeletHasNoDiskPressure" || k.GCFailed.WantedBytes != 1000 || k.GCFailed.FreedBytes != 20 || k.GCFailed.Count != 3 {
@@ -162,7 +167,22 @@ func TestKubeletSays(t *testing.T) {
 	}
 	asked := w.runtime.Calls("ImageFsInfo")
 	w.until("more passes", func() bool { return w.runtime.Calls("ImageFsInfo") > asked+5 })
-	if n := w.api.Count("list", "events"); n != 1 {
+	if n := w.api.Count("list", "events"); n != len(disk.GCFailureReasons) {
 		t.Errorf("the API server was asked for events %d times", n)
+	}
+}
+
+// TestImagesThatCannotBeDeleted: that deleting them fails, the kubelet tells by another event than that it finds too few.
+func TestImagesThatCannotBeDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.api.AddEvent(&corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "gc"}, Reason: "ImageGCFailed", Type: "Warning", Count: 3, LastTimestamp: metav1.Now(),
+		InvolvedObject: corev1.ObjectReference{Kind: "Node", Name: node, UID: node},
+		Message:        "wanted to free 1000 bytes, but freed 20 bytes space with errors in image deletion: [rpc error: code = Unknown desc = locked]",
+	})
+	w.run(w.onDisk("imageGCHighThresholdPercent: 1\nimageGCLowThresholdPercent: 0\n"))
+	w.until("its event is told", func() bool { r := w.disk(); return r != nil && r.Kubelet != nil && r.Kubelet.GCFailed != nil })
+	if f := w.disk().Kubelet.GCFailed; f.WantedBytes != 1000 || f.FreedBytes != 20 || f.Count != 3 || !strings.Contains(f.Message, "locked") {
+		t.Errorf("%+v", f)
 	}
 }

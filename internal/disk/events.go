@@ -11,11 +11,9 @@ type GCFailure struct {
 	FreedBytes  int64
 }
 
-// Events of the kubelet about its Node, whose messages ParseGCFailure reads. ImageGCFailed comes from the second failure in a row on.
-const (
-	ReasonFreeDiskSpaceFailed = "FreeDiskSpaceFailed"
-	ReasonImageGCFailed       = "ImageGCFailed"
-)
+// GCFailureReasons are those of the kubelet's events about its Node whose messages ParseGCFailure reads. ImageGCFailed comes from the second failure in a
+// row on, and alone tells of images that could not be deleted; the other tells of too few that may be, and comes at once.
+var GCFailureReasons = []string{"FreeDiskSpaceFailed", "ImageGCFailed"}
 
 // The texts of pkg/kubelet/images/image_gc_manager.go: up to 1.25, and of errors in deletion in all versions; 1.26 to 1.34; from 1.35.
 var gcFailures = []struct {

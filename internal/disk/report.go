@@ -121,7 +121,7 @@ type KubeletSays struct {
 	GCFailed *GCFailed `json:"gcFailed,omitempty"`
 }
 
-// GCFailed is an event FreeDiskSpaceFailed.
+// GCFailed is an event of one of GCFailureReasons.
 type GCFailed struct {
 	At          time.Time `json:"at"`
 	Count       int       `json:"count"`
