@@ -33,7 +33,8 @@ columns are those of crictl, and after these come two more:
 
 PLATFORM is what the image was built for: one for another platform may be pulled without a word, and fails when it starts.
 With --unused come only those that garbage collection may take, least recently used first, and UNUSED FOR: since an agent here saw a container of it
-last, or with a + since it first saw the image. With --wrong-platform come only those that this node's runtime does not run.
+last, or with a + since it first saw the image. With --wrong-platform come only those for a platform that this node does not run by itself, and HERE:
+whether it runs them by emulation (binfmt_misc).
 
 USED BY is a pod with a container of the image, running or exited, and how many more there are; such an image is not garbage to the
 kubelet, nor is one that the runtime has pinned. Who mounts an image as a volume is not seen.
@@ -67,7 +68,7 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				if err := t.ask(cmd.Context(), p, client, images); t.unused && err != nil {
 					return err // all would be taken for unused
 				}
-				images = t.chosen(cmd.Context(), p, client, images)
+				images = t.chosen(cmd.Context(), p, images)
 			}
 			switch {
 			case o.format != "table":
@@ -79,13 +80,16 @@ Exit codes: 0; 2 could not tell or wrong use.`,
 				}
 				return lines(p.stdout, ids)
 			}
+			if t.wrongPlatform && t.emulation.EmulationNotKnown != "" && len(images) > 0 {
+				p.note("Not known: which other architectures this node emulates: %s", t.emulation.EmulationNotKnown)
+			}
 			return table(p.stdout, t.rows(&o, images))
 		},
 	}
 	o.flags(cmd.Flags(), "print only image IDs")
 	cmd.Flags().BoolVar(&t.digests, "digests", false, "show digests")
 	cmd.Flags().BoolVar(&t.unused, "unused", false, "only images that nothing uses and nothing pins, least recently used first")
-	cmd.Flags().BoolVar(&t.wrongPlatform, "wrong-platform", false, "only images built for a platform that this node's runtime does not run")
+	cmd.Flags().BoolVar(&t.wrongPlatform, "wrong-platform", false, "only images built for a platform that this node does not run, or by emulation alone, and which of the two")
 	cmd.Flags().StringVar(&t.sort, "sort", "name", "order of the table: name, size (largest first)")
 	cmd.Flags().BoolVar(&t.pinned, "pinned", false, "show which images are pinned: garbage collection leaves them")
 	filterFlag(cmd.Flags(), &filters)
@@ -152,6 +156,7 @@ type imageTable struct {
 	records         map[string]agent.ImageRecord // what an agent remembers
 
 	unused, wrongPlatform bool
+	emulation             emulation
 	sort                  string
 }
 
@@ -174,7 +179,7 @@ func (t *imageTable) ask(ctx context.Context, p *program, client *cri.Client, im
 }
 
 // chosen are the images that were asked for, in the order in which they were.
-func (t *imageTable) chosen(ctx context.Context, p *program, client *cri.Client, images []*runtimeapi.Image) []*runtimeapi.Image {
+func (t *imageTable) chosen(ctx context.Context, p *program, images []*runtimeapi.Image) []*runtimeapi.Image {
 	if t.unused {
 		images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool { return image.GetPinned() || len(t.users[image.GetId()]) > 0 })
 		records, err := agent.FetchImages(ctx, p.settings.socket)
@@ -187,11 +192,12 @@ func (t *imageTable) chosen(ctx context.Context, p *program, client *cri.Client,
 		}
 	}
 	if t.wrongPlatform {
-		match := probe.MatchRuntime(runtimeName(ctx, client), probe.OwnPlatform())
+		runs := probe.Runs(p.platform(ctx))
 		images = slices.DeleteFunc(images, func(image *runtimeapi.Image) bool {
 			platform := t.configs[image.GetId()].Platform()
-			return platform == "" || match([]string{platform}) == 0
+			return platform == "" || runs(platform)
 		})
+		t.emulation = readEmulation()
 	}
 	slices.SortStableFunc(images, func(a, b *runtimeapi.Image) int {
 		switch {
@@ -204,15 +210,6 @@ func (t *imageTable) chosen(ctx context.Context, p *program, client *cri.Client,
 		return 0
 	})
 	return images
-}
-
-// runtimeName is what the runtime calls itself; empty where it does not say.
-func runtimeName(ctx context.Context, client *cri.Client) string {
-	version, err := client.Version(ctx)
-	if err != nil {
-		return ""
-	}
-	return version.GetRuntimeName()
 }
 
 // unusedFor is since when an image is unused, as far as an agent saw.
@@ -236,27 +233,27 @@ func (t *imageTable) rows(o *output, images []*runtimeapi.Image) [][]string {
 		if list := image.GetRepoDigests(); len(list) > 0 {
 			_, digest, _ = strings.Cut(list[0], "@")
 		}
+		platform := t.configs[image.GetId()].Platform()
 		for _, name := range imageNames(image) {
 			rows = append(rows, t.columns(name[0], name[1], o.shown(digest), o.shown(image.GetId()), size(image.GetSize()),
-				strconv.FormatBool(image.GetPinned()), t.configs[image.GetId()].Platform(), usedBy(image, t.users[image.GetId()]), t.unusedFor(image.GetId(), now)))
+				strconv.FormatBool(image.GetPinned()), platform, usedBy(image, t.users[image.GetId()]), t.unusedFor(image.GetId(), now), t.emulation.fate(platform)))
 		}
 	}
 	if t.sort == "name" && !t.unused {
 		slices.SortStableFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+" "+a[1], b[0]+" "+b[1]) })
 	}
-	return append([][]string{t.columns("IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE", "PINNED", "PLATFORM", "USED BY", "UNUSED FOR")}, rows...)
+	return append([][]string{t.columns("IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE", "PINNED", "PLATFORM", "USED BY", "UNUSED FOR", "HERE")}, rows...)
 }
 
 // columns takes those out of a row that were not asked for.
 func (t *imageTable) columns(row ...string) []string {
-	if !t.unused {
-		row = row[:8]
-	}
-	if !t.pinned {
-		row = slices.Delete(row, 5, 6)
-	}
-	if !t.digests {
-		row = slices.Delete(row, 2, 3)
+	for _, c := range []struct {
+		at    int
+		shown bool
+	}{{9, t.wrongPlatform}, {8, t.unused}, {5, t.pinned}, {2, t.digests}} {
+		if !c.shown {
+			row = slices.Delete(row, c.at, c.at+1)
+		}
 	}
 	return row
 }

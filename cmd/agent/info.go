@@ -39,8 +39,7 @@ type machineInfo struct {
 	Architecture string `json:"architecture"` // the kernel's
 	OS           string `json:"os"`
 	Kernel       string `json:"kernel"`
-	// Emulated are the architectures of others that run here, slowly, by handlers of binfmt_misc.
-	Emulated []string `json:"emulated,omitempty"`
+	emulation
 	// Load is how busy the machine is.
 	Load  disk.Load `json:"load"`
 	Error string    `json:"error,omitempty"`
@@ -54,7 +53,8 @@ type runtimeInfo struct {
 	Version    string          `json:"version,omitempty"`
 	Conditions map[string]bool `json:"conditions,omitempty"`
 	Images     *int            `json:"images,omitempty"`
-	// Platform is what the runtime pulls for. WrongPlatform are images that it does not run, as far as an agent has looked.
+	// Platform is what the runtime pulls for. WrongPlatform are images for one that the node does not run, or by emulation alone, as far as an agent has
+	// looked.
 	Platform      string             `json:"platform,omitempty"`
 	WrongPlatform []agent.WrongImage `json:"wrongPlatform,omitempty"`
 	// Missing and Moved are images in use here that their registry does not have, or has another one of under the same tag, as far as the agent was told
@@ -138,22 +138,16 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 	}
 	problem := p.runtimeInfo(ctx, &answer.Runtime)
 	p.nodeInfo(ctx, snapshot, &answer.Node)
-	answer.Runtime.Platform = platforms.Format(agent.Platform(answer.Node.Architecture))
+	answer.Runtime.Platform = platforms.Format(platformOf(snapshot, &answer.Node))
 	return answer, problem
 }
 
 func machine(ctx context.Context) machineInfo {
-	m := machineInfo{Architecture: runtime.GOARCH, OS: runtime.GOOS, Load: disk.ReadLoad(ctx, "")}
+	m := machineInfo{Architecture: runtime.GOARCH, OS: runtime.GOOS, Load: disk.ReadLoad(ctx, ""), emulation: readEmulation()}
 	if info, err := host.InfoWithContext(ctx); err != nil {
 		m.Error = err.Error()
 	} else {
 		m.Architecture, m.OS, m.Kernel = info.KernelArch, info.OS, info.KernelVersion
-	}
-	handlers, _ := disk.Handlers("") // where they are not to be seen, as in a pod, none is told
-	for _, h := range handlers {
-		if h.Enabled {
-			m.Emulated = append(m.Emulated, h.Architecture)
-		}
 	}
 	return m
 }
@@ -256,7 +250,13 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		line("", "%s", text)
 	}
 	if e := a.Machine.Emulated; len(e) > 0 {
-		line("", "runs %s too, by emulation (binfmt_misc): slowly", strings.Join(e, ", "))
+		line("", "runs images for %s by emulation (binfmt_misc), slowly", strings.Join(e, ", "))
+	}
+	if e := a.Machine.OnHostOnly; len(e) > 0 {
+		line("", "emulates %s outside of containers alone: binfmt_misc has the handler without flag F", strings.Join(e, ", "))
+	}
+	if e := a.Machine.EmulationNotKnown; e != "" {
+		line("", "emulation of other architectures: not known: %s", e)
 	}
 	if r := a.Runtime; r.Name != "" {
 		line("runtime", "%s %s at %s (%s)", r.Name, r.Version, r.Endpoint, r.Source)
@@ -272,7 +272,7 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 			if len(w.Pods) > 0 {
 				used = ", used by " + strings.Join(w.Pods[:min(len(w.Pods), 3)], ", ")
 			}
-			line("", "built for %s, does not run here: %s%s", w.Platform, w.Name, used)
+			line("", "built for %s, %s here: %s%s", w.Platform, a.Machine.fate(w.Platform), w.Name, used)
 		}
 		for _, image := range r.Missing {
 			line("", "in use here, and its registry has it no more: %s", image)

@@ -122,7 +122,7 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{config.Proxying.Known, config.Proxying.Source},
 		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
-	match := probe.MatchRuntime(config.Name, probe.OwnPlatform())
+	match := probe.MatchRuntime(config.Name, p.platform(ctx))
 	prober := probe.Prober{Proxying: config.Proxying, UserAgent: "pullwatch/" + build.version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()

@@ -53,7 +53,7 @@ import (
 //	container NS/POD NAME IMAGE running|exited|created AGE [ATTEMPT]   a container on the fake runtime, made so long ago
 //	registry start healthy|down|tokendown  starts a registry on loopback, $REGISTRY is its address and $REGISTRY_BEFORE that of the one before
 //	api start                       starts a fake API server with the node node-a and exports KUBECONFIG
-//	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure
+//	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure|architecture ARCH
 //	pod NS/NAME IMAGE [REASON [MESSAGE]]   a pod of node-a that waits; its container is called app. $'...' escapes are read in all
 //	pod NS/NAME IMAGE running|gone
 //	apply FILE                      creates a Pod, Node or Event from YAML
@@ -269,6 +269,10 @@ func apiCommand(ts *testscript.TestScript, _ bool, args []string) {
 	case "pressure":
 		node := kubetest.NewNode("node-a")
 		node.Status.Conditions[0].Status, node.Status.Conditions[0].Reason = corev1.ConditionTrue, "KubeletHasDiskPressure"
+		s.api.SetNode(node)
+	case "architecture":
+		node := kubetest.NewNode("node-a")
+		node.Status.NodeInfo.Architecture = args[1]
 		s.api.SetNode(node)
 	default:
 		ts.Fatalf("api %s: no such command", args[0])

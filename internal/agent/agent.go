@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/shirou/gopsutil/v3/host"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
@@ -371,7 +372,7 @@ func (a *Agent) askEvents(ctx context.Context, k *kube.Client) {
 // Snapshot is what the agent knows now.
 func (a *Agent) Snapshot() Snapshot {
 	return Snapshot{
-		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started,
+		Schema: SnapshotSchema, Version: a.config.Version, NodeName: a.config.NodeName, Started: a.started, Platform: platforms.Format(a.platform()),
 		Runtime: *a.snapshot.runtime.Load(), Images: *a.snapshot.images.Load(),
 		Node: *a.snapshot.node.Load(), Failures: a.followed(), Disk: *a.snapshot.disk.Load(), Registries: *a.snapshot.registries.Load(), ImageProbes: *a.snapshot.imageProbes.Load(),
 	}

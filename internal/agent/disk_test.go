@@ -186,3 +186,26 @@ func TestImagesThatCannotBeDeleted(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestWrongPlatformOnCRIO: of an index CRI-O would not choose it, but an image that is nothing else was pulled, and runs.
+func TestWrongPlatformOnCRIO(t *testing.T) {
+	w := newWorld(t)
+	w.runtime = critest.Start(t, critest.CRIO)
+	image := func(id, architecture string) critest.Image {
+		return critest.Image{ID: strings.Repeat(id, 64), Tags: []string{"r.example/" + architecture + ":1"}, OS: "linux", Architecture: architecture}
+	}
+	w.runtime.SetImages(image("a", "386"), image("b", "s390x"), image("c", "amd64"))
+	w.run(w.onDisk(""))
+	w.until("the foreign one is found", func() bool {
+		return len(w.fetch().Images.Value.WrongPlatform) > 0 && w.runtime.Calls("ImageStatus") >= 3
+	})
+	w.until("it alone, when all were asked for", func() bool {
+		wrong := w.fetch().Images.Value.WrongPlatform
+		return len(wrong) == 1 && wrong[0].Platform == "linux/s390x"
+	})
+	asked := w.runtime.Calls("ListImages")
+	w.until("more rounds", func() bool { return w.runtime.Calls("ListImages") > asked+3 })
+	if s := w.fetch(); len(s.Images.Value.WrongPlatform) != 1 || s.Platform != "linux/amd64" {
+		t.Errorf("on %s: %+v", s.Platform, s.Images.Value.WrongPlatform)
+	}
+}

@@ -44,7 +44,7 @@ type ImageRecord struct {
 	Platform  string    `json:"platform,omitempty"`
 }
 
-// WrongImage is an image that was built for another platform than this node's runtime runs.
+// WrongImage is an image that was built for a platform that this node does not run, or by emulation alone.
 type WrongImage struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -139,13 +139,13 @@ func (s *imageStore) records() []ImageRecord {
 	return all
 }
 
-// wrong are the images for another platform than those that match takes.
-func (s *imageStore) wrong(match func(offered []string) int) (wrong []WrongImage) {
+// wrong are the images for another platform than those that the node runs.
+func (s *imageStore) wrong(runs func(platform string) bool) (wrong []WrongImage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, image := range s.listed {
 		platform := s.platforms[image.GetId()]
-		if platform == "" || match([]string{platform}) == 0 {
+		if platform == "" || runs(platform) {
 			continue
 		}
 		wrong = append(wrong, WrongImage{ID: image.GetId(), Name: nameOf(image), Platform: platform, Pods: s.users[image.GetId()]})
@@ -197,7 +197,7 @@ func (a *Agent) inspectImages(ctx context.Context) {
 
 // publishImageList makes what is known of the images visible.
 func (a *Agent) publishImageList() {
-	wrong := a.store.wrong(probe.MatchRuntime(a.runtimeName(), a.platform()))
+	wrong := a.store.wrong(probe.Runs(a.platform()))
 	a.store.mu.Lock()
 	now := Images{Count: len(a.store.listed), Registries: a.store.registries, WrongPlatform: wrong}
 	if u := a.store.unused; u != nil {

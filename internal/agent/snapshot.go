@@ -17,6 +17,8 @@ type Snapshot struct {
 	Version  string    `json:"version"`
 	NodeName string    `json:"nodeName"`
 	Started  time.Time `json:"started"` // when this agent started: what lasts longer was not all seen
+	// Platform is what the runtime pulls for, by which the images are judged.
+	Platform string `json:"platform"`
 
 	Runtime    Part[Runtime]         `json:"runtime"`
 	Images     Part[Images]          `json:"images"`

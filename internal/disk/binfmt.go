@@ -20,26 +20,38 @@ type Handler struct {
 	InContainers bool
 }
 
+// handlerDirs are where the kernel has them, and where a pod has that mounted: container runtimes mount nothing inside /proc.
+var handlerDirs = []string{"/proc/sys/fs/binfmt_misc", "/host/proc/sys/fs/binfmt_misc"}
+
 const (
 	mostHandlers     = 200
 	mostHandlerBytes = 4096
 )
 
-// Handlers lists those of foreign architectures. dir is /proc/sys/fs/binfmt_misc where it is empty; that it is not mounted there, as in a pod, is
-// an error. What was registered for other things (Java, Wine) is left out.
-func Handlers(dir string) ([]Handler, error) {
-	if dir == "" {
-		dir = "/proc/sys/fs/binfmt_misc"
+// Handlers lists those of foreign architectures, from the first of the directories where binfmt_misc is mounted; that it is in none is an error. Without
+// directories it looks where the kernel has it and, for a pod, below /host. What was registered for other things (Java, Wine) is left out.
+func Handlers(dirs ...string) ([]Handler, error) {
+	if len(dirs) == 0 {
+		dirs = handlerDirs
 	}
-	if _, err := os.Stat(path.Join(dir, "register")); err != nil {
-		return nil, &hinted{fmt.Errorf("read binfmt_misc: %w", err), "Mount the host's /proc/sys/fs/binfmt_misc into the agent's pod, read-only, at the same path."}
+	dir := ""
+	for _, d := range dirs {
+		if _, err := os.Stat(path.Join(d, "status")); err == nil {
+			dir = d
+			break
+		}
+	}
+	if dir == "" {
+		return nil, &hinted{fmt.Errorf("read binfmt_misc: it is not mounted at %s", strings.Join(dirs, " or ")),
+			"Mount the host's " + handlerDirs[0] + " into the agent's pod, read-only, at " + handlerDirs[1] + "."}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read binfmt_misc: %w", err)
 	}
+	status, failed := readBounded(path.Join(dir, "status"), mostHandlerBytes)
+	off := strings.TrimSpace(string(status)) == "disabled" // all of them, whatever each says
 	var handlers []Handler
-	var failed error
 	for _, entry := range entries[:min(len(entries), mostHandlers)] {
 		if name := entry.Name(); name != "register" && name != "status" {
 			text, err := readBounded(path.Join(dir, name), mostHandlerBytes)
@@ -48,6 +60,7 @@ func Handlers(dir string) ([]Handler, error) {
 				continue
 			}
 			if h, ok := parseHandler(name, string(text)); ok {
+				h.Enabled = h.Enabled && !off
 				handlers = append(handlers, h)
 			}
 		}

@@ -251,8 +251,15 @@ func TestHandlers(t *testing.T) {
 	if diff := gocmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := Handlers(t.TempDir()); err == nil || Hint(err) == "" {
-		t.Errorf("not mounted: %v", err)
+	if again, err := Handlers(t.TempDir(), dir); err != nil || len(again) != len(want) {
+		t.Errorf("mounted at the second place: %+v, %v", again, err)
+	}
+	off := write(t, map[string]string{"status": "disabled\n", "qemu-aarch64": entry("F", arm64)})
+	if all, err := Handlers(off); err != nil || len(all) != 1 || all[0].Enabled {
+		t.Errorf("all switched off: %+v, %v", all, err)
+	}
+	if _, err := Handlers(t.TempDir()); err == nil || !strings.Contains(Hint(err), "read-only, at /host/") {
+		t.Errorf("not mounted: %v, %s", err, Hint(err))
 	}
 }
 

@@ -361,6 +361,22 @@ func TestImageReach(t *testing.T) {
 	}
 }
 
+// TestRuns: what is on the disk was pulled by whatever rule; what the kernel makes of it is another one.
+func TestRuns(t *testing.T) {
+	for _, test := range []struct {
+		own, image string
+		want       bool
+	}{
+		{"linux/amd64", "linux/amd64", true}, {"linux/amd64", "linux/386", true}, {"linux/386", "linux/amd64", false}, {"linux/amd64", "linux/arm64", false},
+		{"linux/arm/v7", "linux/arm/v6", true}, {"linux/arm/v6", "linux/arm/v7", false}, {"linux/arm64", "linux/arm/v7", true}, {"linux/arm64", "linux/arm64/v8", true},
+		{"linux/amd64", "windows/amd64", false}, {"linux/amd64", "", false}, {"linux/amd64", "a/b/c/d", false},
+	} {
+		if got := Runs(platforms.MustParse(test.own))(test.image); got != test.want {
+			t.Errorf("%s on %s: %v", test.image, test.own, got)
+		}
+	}
+}
+
 func TestMatch(t *testing.T) {
 	arm := v1.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	arm64 := v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}

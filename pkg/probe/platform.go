@@ -7,6 +7,16 @@ import (
 	"github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// Runs tells what a machine of this kind runs of what is on its disk, whatever a runtime would have chosen of an index: variants older than its own, 386
+// on amd64, arm on arm64. It is containerd's rule; CRI-O leaves these in an index alone, and runs an image that is nothing else.
+func Runs(own v1.Platform) func(platform string) bool {
+	matcher := platforms.Only(own)
+	return func(platform string) bool {
+		p, err := platforms.Parse(platform)
+		return err == nil && matcher.Match(p)
+	}
+}
+
 // MatchContainerd picks of the platforms that an index offers the one that containerd on a machine of this kind takes: the best that it can
 // run, older variants included, and on amd64 at last 386 (github.com/containerd/platforms).
 func MatchContainerd(own v1.Platform) func(offered []string) int {
