@@ -15,7 +15,6 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/disk"
-	"github.com/pullwatch/pullwatch/internal/pulls"
 )
 
 // dfAnswer is what `pullwatch df` prints.
@@ -68,17 +67,20 @@ Exit codes: 0; 1 a threshold of eviction is met, garbage collection fails, or an
 			if err := errors.Join(o.validate(), r.validate()); err != nil {
 				return err
 			}
-			for _, image := range images {
-				if pulls.Registry(image) == "" {
-					return &usageError{fmt.Sprintf("%q is no image", image), "Write an image as pods name it."}
+			var targets []target
+			for _, name := range distinct(images) {
+				t, err := targetOf(name)
+				if err != nil || t.image == "" {
+					return &usageError{fmt.Sprintf("%q is no image", name), "Write an image as pods name it, such as registry.example.com/shop/web:1."}
 				}
+				targets = append(targets, t)
 			}
 			answer, err := p.df(cmd.Context(), &l, &r)
 			if err != nil {
 				return err
 			}
-			if len(images) > 0 {
-				if err := p.fit(cmd.Context(), &r, answer, images); err != nil {
+			if len(targets) > 0 {
+				if err := p.fit(cmd.Context(), &r, answer, targets); err != nil {
 					return err
 				}
 			}
@@ -130,18 +132,19 @@ func (p *program) df(ctx context.Context, l *looking, r *reaching) (*dfAnswer, e
 
 // fitAnswer is whether an image will fit on this node.
 type fitAnswer struct {
-	Image string `json:"image"`
+	Image  string `json:"image"`
+	ReadAs string `json:"readAs,omitempty"` // as imageAnswer has it
 	disk.Fit
 }
 
 // fit asks the registries of images, and tells whether they will fit.
-func (p *program) fit(ctx context.Context, r *reaching, a *dfAnswer, images []string) error {
+func (p *program) fit(ctx context.Context, r *reaching, a *dfAnswer, images []target) error {
 	probed, err := p.probe(ctx, r, images)
 	if err != nil {
 		return err
 	}
 	for _, i := range probed.Images {
-		fit := fitAnswer{Image: i.Image.Image}
+		fit := fitAnswer{Image: i.Image.Image, ReadAs: i.ReadAs}
 		switch {
 		case len(i.Layers) == 0:
 			fit.Answer, fit.Text = disk.NotKnown, "What it has in it is not known: "+cmp.Or(i.Error, i.NotChecked, i.Cause.Title())+"."
@@ -336,6 +339,9 @@ func (l *labels) fit(f *fitAnswer) {
 		l.line("%s: does NOT fit", f.Image)
 	default:
 		l.line("%s: not known whether it fits", f.Image)
+	}
+	if f.ReadAs != "" {
+		l.line("  read as %s", f.ReadAs)
 	}
 	l.line("  %s", f.Text)
 	if f.DownloadBytes > 0 || f.PresentBytes > 0 {

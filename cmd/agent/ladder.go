@@ -93,6 +93,9 @@ func (l *labels) image(a *imageAnswer) {
 		l.line("%s: NOT there for this node without credentials: %s (%s)", i.Image, i.Cause.Title(), i.Cause)
 	}
 	told := func(label, format string, args ...any) { l.line("     %-9s %s", label, fmt.Sprintf(format, args...)) }
+	if a.ReadAs != "" {
+		told("read as", "%s", a.ReadAs)
+	}
 	if i.Digest != "" {
 		kind := "one manifest"
 		if i.Index {

@@ -35,6 +35,8 @@ type probeAnswer struct {
 // imageAnswer is what a registry told of an image, and what this node has of it.
 type imageAnswer struct {
 	*probe.Image
+	// ReadAs is the image that was asked for, where its name was written without a registry.
+	ReadAs string `json:"readAs,omitempty"`
 	// PresentBytes is how much of its layers is on the node and not fetched again, compressed; absent where that is not known.
 	PresentBytes *int64 `json:"presentBytes,omitempty"`
 }
@@ -57,6 +59,9 @@ certificates, headers and proxy. It shows each step: the name's lookup, the conn
 token service. Of an image it asks further: the manifest, the platforms that are offered and the one that this node would take, what there is to
 download, and one layer at the host that serves it. Nothing is pulled and no credentials are used.
 
+A name without a path is a registry where it has a dot or is localhost, with or without a port. Every other one is an image of docker.io, as runtimes
+read it: nginx:1.27, and registry:5000 too. With a slash at its end, registry:5000/, it is a registry.
+
 Without names it asks every registry that this node uses: those its images came from, those that the runtime's configuration names, and,
 where an agent runs, those that failing pods name. It needs no agent, no API server and, with names, no runtime.
 
@@ -68,8 +73,19 @@ Exit codes: 0 each was reached; 1 one was not; 2 that could not be told, or wron
 			if cmd.Flags().Changed("watch") && watch < time.Second {
 				return &usageError{fmt.Sprintf("--watch %s is below 1s", watch), "Each round asks every registry; give a duration such as 10s."}
 			}
+			var targets []target
+			for _, name := range distinct(args) {
+				t, err := targetOf(name)
+				if err != nil {
+					return err
+				}
+				targets = append(targets, t)
+				if t.image != "" && canBeRegistry(name) {
+					p.note("%q is taken for the image %s. Write %s/ for a registry of that name.", name, t.image, name)
+				}
+			}
 			for {
-				answer, err := p.probe(cmd.Context(), &r, args)
+				answer, err := p.probe(cmd.Context(), &r, targets)
 				if err == nil {
 					err = p.printProbe(&o, answer)
 				}
@@ -95,34 +111,30 @@ Exit codes: 0 each was reached; 1 one was not; 2 that could not be told, or wron
 }
 
 // probe asks registries, or all that the node uses.
-func (p *program) probe(ctx context.Context, r *reaching, names []string) (*probeAnswer, error) {
+func (p *program) probe(ctx context.Context, r *reaching, targets []target) (*probeAnswer, error) {
 	config, used, err := p.runtimeConfig(ctx, r)
-	if err != nil && len(names) == 0 {
+	if err != nil && len(targets) == 0 {
 		return nil, err
 	}
 	if err != nil {
 		p.note("Not known: whom the runtime would ask: %s", firstLine(err.Error()))
 	}
-	var images []string
-	for i, name := range names {
-		if strings.Contains(name, "/") {
-			images = append(images, name)
-		}
-		if names[i], err = registryOf(name); err != nil {
-			return nil, err
-		}
-	}
-	if len(names) == 0 {
-		names = slices.Collect(maps.Keys(used))
-	} else {
+	if len(targets) > 0 {
 		used = nil // a person names them: whatever address they have is meant
 	}
-	names, images = distinct(names), distinct(images)
+	names := slices.Collect(maps.Keys(used))
+	var images []target
+	for _, t := range targets {
+		names = append(names, t.registry)
+		if t.image != "" && !slices.Contains(images, t) {
+			images = append(images, t)
+		}
+	}
+	names = distinct(names)
 	answer := &probeAnswer{
 		Schema: "pullwatch.probe/v1", Proxy: proxyAnswer{config.Proxying.Known, config.Proxying.Source},
 		Registries: make([]*probe.Registry, len(names)), Images: make([]imageAnswer, len(images)),
 	}
-	match := probe.MatchRuntime(config.Name, p.platform(ctx))
 	prober := probe.Prober{Proxying: config.Proxying, UserAgent: "pullwatch/" + build.version}
 	stop := p.progress(fmt.Sprintf("asking %d registries", len(names)))
 	defer stop()
@@ -135,12 +147,15 @@ func (p *program) probe(ctx context.Context, r *reaching, names []string) (*prob
 			<-slots
 		})
 	}
-	for i, image := range images {
-		all.Go(func() {
-			slots <- struct{}{}
-			answer.Images[i].Image = prober.Image(ctx, image, config.Registries.Lookup(image), probe.Anywhere, match)
-			<-slots
-		})
+	if len(images) > 0 {
+		match := probe.MatchRuntime(config.Name, p.platform(ctx))
+		for i, image := range images {
+			all.Go(func() {
+				slots <- struct{}{}
+				answer.Images[i] = imageAnswer{Image: prober.Image(ctx, image.name, config.Registries.Lookup(image.image), probe.Anywhere, match), ReadAs: image.readAs()}
+				<-slots
+			})
+		}
 	}
 	all.Wait()
 	if len(images) > 0 {
@@ -183,15 +198,34 @@ func distinct(names []string) []string {
 	return slices.Compact(names)
 }
 
-// registryOf is the registry that a person means by a registry's name or an image.
-func registryOf(name string) (string, error) {
-	if !strings.Contains(name, "/") && pulls.Registry(name+"/a:b") == name {
-		return name, nil
+// target is what a person means by a name: an image, in full, or, where that is empty, the registry as a whole.
+type target struct{ name, registry, image string }
+
+// readAs is the image in full, where its name does not tell the registry.
+func (t *target) readAs() string {
+	if strings.HasPrefix(t.name, t.registry+"/") {
+		return ""
 	}
-	if registry := pulls.Registry(name); registry != "" {
-		return registry, nil
+	return t.image
+}
+
+// canBeRegistry tells whether a name may stand before an image's path as its registry.
+func canBeRegistry(name string) bool {
+	return name != "" && !strings.Contains(name, "/") && pulls.Registry(name+"/a:b") == name
+}
+
+// targetOf reads a name. Of those that may be either, postgres:16 is an image, as runtimes read it, and what has a dot or is localhost a registry.
+func targetOf(name string) (target, error) {
+	bare, slashed := strings.CutSuffix(name, "/")
+	host, _, _ := strings.Cut(bare, ":")
+	registry := pulls.Registry(bare) // empty for what no image is called, as [fd00::1]:5000
+	if canBeRegistry(bare) && (slashed || host == "localhost" || strings.Contains(bare, ".") || registry == "") {
+		return target{name, bare, ""}, nil
 	}
-	return "", &usageError{fmt.Sprintf("%q is neither a registry nor an image", name), "Write registry.example.com:5000, or an image as pods name it."}
+	if registry == "" || slashed {
+		return target{}, &usageError{fmt.Sprintf("%q is neither a registry nor an image", name), "Write registry.example.com:5000, or an image as pods name it."}
+	}
+	return target{name, registry, pulls.InFull(name)}, nil
 }
 
 // runtimeConfig is the runtime's configuration, and the registries that this node uses, with the addresses that a probe of them may connect to. A runtime

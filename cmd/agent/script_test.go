@@ -52,6 +52,7 @@ import (
 //	runtime slow IMAGE DURATION     has a pull take so long
 //	container NS/POD NAME IMAGE running|exited|created AGE [ATTEMPT]   a container on the fake runtime, made so long ago
 //	registry start healthy|down|tokendown  starts a registry on loopback, $REGISTRY is its address and $REGISTRY_BEFORE that of the one before
+//	registry start image BYTES      starts one that has every image, for linux/amd64, with one layer said to be so large
 //	api start                       starts a fake API server with the node node-a and exports KUBECONFIG
 //	api down|up|unauthorized|rubbish|forbid RESOURCE|allow RESOURCE|pressure|architecture ARCH
 //	pod NS/NAME IMAGE [REASON [MESSAGE]]   a pod of node-a that waits; its container is called app. $'...' escapes are read in all

@@ -122,6 +122,7 @@ func TestWrongPlatform(t *testing.T) {
 		return len(wrong) == 1 && len(wrong[0].Pods) == 1 && wrong[0].Pods[0] == "shop/web-0"
 	})
 	w.until("it is counted as used", func() bool { return w.metric(`pullwatch_images_wrong_platform{used="true"} 1`) })
+	w.until("each was asked for", func() bool { return w.runtime.Calls("ImageStatus") >= 3 })
 	asked := w.runtime.Calls("ImageStatus")
 	w.until("more rounds", func() bool { return w.runtime.Calls("ListImages") > 20 })
 	if now := w.runtime.Calls("ImageStatus"); now != asked || asked > 4 {

@@ -153,11 +153,12 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest str
 	}
 	prober := probe.Prober{Proxying: config.Proxying, UserAgent: a.registries.agent}
 	state := &ImageState{Registry: pulls.Registry(name), Failing: deep}
+	endpoints := config.Registries.Lookup(pulls.InFull(name))
 	if deep {
-		state.Image = prober.Image(ctx, name, config.Registries.Lookup(name), probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
+		state.Image = prober.Image(ctx, name, endpoints, probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
 		state.Layers = nil // what a person asks for is asked anew
 	} else {
-		state.Image = prober.Resolve(ctx, name, config.Registries.Lookup(name), probe.Anywhere)
+		state.Image = prober.Resolve(ctx, name, endpoints, probe.Anywhere)
 		state.Standing = standing(state.Image, digest)
 	}
 	if state.OK != nil {

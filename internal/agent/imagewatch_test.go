@@ -3,6 +3,8 @@ package agent_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -79,4 +81,43 @@ func TestImagesAtTheirRegistry(t *testing.T) {
 	})
 	w.api.SetPod(kubetest.Running(pod))
 	w.until("it is forgotten", func() bool { return len(w.fetch().ImageProbes.Value) == 1 })
+}
+
+// TestShortNameThatFails: a pod's image without a registry is asked for as the runtime reads it.
+func TestShortNameThatFails(t *testing.T) {
+	var mu sync.Mutex
+	asked := make(map[string]bool)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[r.URL.Path] = true
+		if r.URL.Path != "/v2/" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer s.Close()
+	w := newWorld(t)
+	certs := t.TempDir()
+	w.must(os.Mkdir(filepath.Join(certs, "docker.io"), 0o700))
+	w.must(os.WriteFile(filepath.Join(certs, "docker.io", "hosts.toml"), []byte("server = \""+s.URL+"\"\n[host.\""+s.URL+"\"]\n"), 0o600))
+	w.runtime.SetInfo("config", `{"registry": {"configPath": "`+certs+`"}}`)
+	w.run(probing("docker.io"), func(c *agent.Config) {
+		c.Probing.Exclude, c.Probing.ImageInterval = []string{critest.Registry, critest.Private, "registry.k8s.io"}, 50*time.Millisecond
+	})
+	pod := kubetest.NewPod(node, "shop", "web-1", "app", "wbe:1")
+	w.api.SetPod(pod)
+	w.api.SetPod(kubetest.Waiting(pod, "ErrImagePull", `failed to resolve reference "docker.io/library/wbe:1": docker.io/library/wbe:1: not found`))
+	w.until("it is asked for", func() bool {
+		for _, state := range w.fetch().ImageProbes.Value {
+			if state.Image.Image == "wbe:1" && state.OK != nil {
+				return state.Cause.String() == "not_found"
+			}
+		}
+		return false
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if !asked["/v2/library/wbe/manifests/1"] {
+		t.Errorf("asked were %v", asked)
+	}
 }

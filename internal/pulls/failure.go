@@ -76,6 +76,15 @@ func Registry(image string) string {
 	return reference.Domain(named)
 }
 
+// InFull is an image reference as the runtime reads it: docker.io/library/nginx:latest for nginx. It is empty for what is no reference.
+func InFull(image string) string {
+	named, err := reference.ParseDockerRef(image)
+	if err != nil {
+		return ""
+	}
+	return named.String()
+}
+
 // Sort orders failures as people read them: by namespace, pod, container.
 func Sort(failures []Failure) {
 	slices.SortFunc(failures, func(a, b Failure) int {

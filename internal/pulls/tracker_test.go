@@ -410,6 +410,18 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+func TestInFull(t *testing.T) {
+	const digest = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for image, want := range map[string]string{
+		"nginx": "docker.io/library/nginx:latest", "nginx:1.27": "docker.io/library/nginx:1.27", "shop/web:1" + digest: "docker.io/shop/web" + digest,
+		"10.0.0.5:5000/x": "10.0.0.5:5000/x:latest", "Upper": "", "": "", "a b": "",
+	} {
+		if got := pulls.InFull(image); got != want {
+			t.Errorf("InFull(%q) = %q, want %q", image, got, want)
+		}
+	}
+}
+
 // TestConcurrent: the stream observes, the asker answers and everybody reads at once. The race detector is the judge; at the end
 // everything is quiet again.
 func TestConcurrent(t *testing.T) {
