@@ -62,7 +62,8 @@ marked as assumed.
 Of each IMAGE it asks the registry, as probe does, and tells whether it will fit here: what there is to download, what of it is on the node, and what it
 will take unpacked, which is an estimate.
 
-Exit codes: 0; 1 a threshold of eviction is met, garbage collection fails, or an image will not fit; 2 the filesystem of images could not be looked at, or wrong use.`,
+Exit codes: 0; 1 a threshold of eviction is met (a soft one within its grace too) or garbage collection fails, where the thresholds are not assumed, or an
+image will not fit; 2 the filesystem of images could not be looked at, or wrong use.`,
 		RunE: func(cmd *cobra.Command, images []string) error {
 			if err := errors.Join(o.validate(), r.validate()); err != nil {
 				return err
@@ -280,12 +281,23 @@ func (l *labels) filesystem(a *dfAnswer, f *disk.FilesystemReport) {
 			continue
 		}
 		shown[text+t.Kind] = true
-		far := "MET: the kubelet evicts pods"
-		if !t.Met {
-			far = "in " + amount(t.Available-t.At, t.Signal.Inodes())
+		far := "in " + amount(t.Available-t.At, t.Signal.Inodes())
+		if t.Met {
+			far = a.provided() + "MET: the kubelet evicts pods"
+			if grace := time.Duration(t.GraceSeconds * float64(time.Second)); grace > 0 {
+				far += " after its grace of " + age(grace)
+			}
 		}
 		l.line("  E  eviction (%s) where %s: %s%s", t.Kind, text, far, l.ahead(a, f.Name, "eviction_"+t.Kind, t.Signal))
 	}
+}
+
+// provided stands before what assumed thresholds would have the kubelet do.
+func (a *dfAnswer) provided() string {
+	if a.Settings.Assumed {
+		return "if the kubelet's defaults hold, "
+	}
+	return ""
 }
 
 // collection writes what garbage collection would do.
@@ -295,9 +307,9 @@ func (l *labels) collection(a *dfAnswer, gc *disk.GCReport, f *disk.FilesystemRe
 		l.line("  G  the kubelet collects no images")
 		return
 	case gc.Collects && gc.Fails:
-		l.line("  G  image collection at %d%%: COLLECTS NOW AND FAILS: it wants %s and finds %s", gc.HighPercent, disk.Bytes(gc.WantedBytes), disk.Bytes(gc.Reclaimable))
+		l.line("  G  image collection at %d%%: %sCOLLECTS NOW AND FAILS: it wants %s and finds %s", gc.HighPercent, a.provided(), disk.Bytes(gc.WantedBytes), disk.Bytes(gc.Reclaimable))
 	case gc.Collects:
-		l.line("  G  image collection at %d%%: collects now, wants %s down to %d%%, finds %s", gc.HighPercent, disk.Bytes(gc.WantedBytes), gc.LowPercent, disk.Bytes(gc.Reclaimable))
+		l.line("  G  image collection at %d%%: %scollects now, wants %s down to %d%%, finds %s", gc.HighPercent, a.provided(), disk.Bytes(gc.WantedBytes), gc.LowPercent, disk.Bytes(gc.Reclaimable))
 	default:
 		l.line("  G  image collection at %d%%: in %s%s", gc.HighPercent, disk.Bytes(f.AvailableBytes-gc.TriggerBytes), l.ahead(a, f.Name, disk.AheadGC, ""))
 	}
@@ -310,7 +322,7 @@ func (l *labels) collection(a *dfAnswer, gc *disk.GCReport, f *disk.FilesystemRe
 		l.line("     %d more are unused and too young", gc.Young)
 	}
 	if !gc.Collects && gc.UsedPercent >= worthSaying && gc.Reclaimable < gc.WantedAtTrigger {
-		l.line("     NOT ENOUGH: it will want %s when it begins", disk.Bytes(gc.WantedAtTrigger))
+		l.line("     %sNOT ENOUGH: it will want %s when it begins", a.provided(), disk.Bytes(gc.WantedAtTrigger))
 	}
 }
 

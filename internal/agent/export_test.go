@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
 	"log/slog"
 	"time"
@@ -33,6 +34,9 @@ func (a *Agent) Age(name string, ago time.Duration) {
 
 // Ready is what /readyz answers from.
 func (a *Agent) Ready() error { return a.ready() }
+
+// ForecastOn is what the page says ahead of a report.
+func ForecastOn(r *disk.Report) string { return pageDisk(&Part[*disk.Report]{Value: r}).Forecast }
 
 // Observation is what the conditions are judged by now.
 func (a *Agent) Observation() health.Observation { return a.observation() }

@@ -68,11 +68,11 @@ func pageDisk(p *Part[*disk.Report]) *web.Disk {
 		d.Filesystems = append(d.Filesystems, of)
 	}
 	if len(r.Forecast) > 0 && r.Forecast[0].Outlook == disk.OutlookGoing {
-		what := "collection of images begins"
-		if r.Forecast[0].Threshold != disk.AheadGC {
-			what = "pods are evicted"
+		what := map[string]string{disk.AheadGC: "collection of images begins", disk.AheadHard: "pods are evicted", disk.AheadSoft: "a soft threshold of eviction is met"}
+		if d.Forecast = "At"; r.Settings.Assumed {
+			d.Forecast = "If the kubelet's defaults hold, at"
 		}
-		d.Forecast = fmt.Sprintf("At the present rate %s in %s.", what, say.Age(time.Duration(r.Forecast[0].InSeconds*float64(time.Second))))
+		d.Forecast += fmt.Sprintf(" the present rate %s in %s.", what[r.Forecast[0].Threshold], say.Age(time.Duration(r.Forecast[0].InSeconds*float64(time.Second))))
 	}
 	return d
 }

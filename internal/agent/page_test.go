@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/kube/kubetest"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 )
@@ -94,5 +95,24 @@ func TestPageAddressTaken(t *testing.T) {
 	}
 	if _, err := net.Dial("unix", other.socket); err == nil {
 		t.Error("its socket is left behind")
+	}
+}
+
+// TestForecastOnThePage says what happens at a threshold, and whether that rests on a guess.
+func TestForecastOnThePage(t *testing.T) {
+	for _, test := range []struct {
+		threshold string
+		assumed   bool
+		want      string
+	}{
+		{disk.AheadGC, false, "At the present rate collection of images begins in 30m."},
+		{disk.AheadHard, false, "At the present rate pods are evicted in 30m."},
+		{disk.AheadSoft, false, "At the present rate a soft threshold of eviction is met in 30m."},
+		{disk.AheadHard, true, "If the kubelet's defaults hold, at the present rate pods are evicted in 30m."},
+	} {
+		r := &disk.Report{Forecast: []disk.Ahead{{Threshold: test.threshold, Outlook: disk.OutlookGoing, InSeconds: 1800}}, Settings: disk.SettingsReport{Assumed: test.assumed}}
+		if got := agent.ForecastOn(r); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
 	}
 }
