@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,19 +142,24 @@ func (p *Prober) image(
 		return i
 	}
 	ask := "latest"
-	if d, ok := named.(reference.Digested); ok {
+	d, byDigest := named.(reference.Digested)
+	if byDigest {
 		ask = d.Digest().String()
 	} else if t, ok := named.(reference.Tagged); ok {
 		ask = t.Tag()
 	}
+	endpoints := asked(slices.DeleteFunc(slices.Clone(answer.Endpoints), func(e registries.Endpoint) bool { return byDigest && !e.Pull || !byDigest && !e.Resolve }))
+	if len(endpoints) == 0 && answer.Blocked != "" {
+		no := false
+		i.OK, i.NotChecked = &no, ""
+		i.fail(cause.PolicyRejected, errors.New(answer.Blocked))
+		return i
+	}
 
 	// The first endpoint that has the manifest is the one that counts; else what the last, the origin, said.
-	for n := range answer.Endpoints[:min(len(answer.Endpoints), mostEndpoints)] {
-		e := &answer.Endpoints[n]
-		if !e.Resolve {
-			continue
-		}
-		s := &session{p: p, e: e, reach: reach, repository: reference.Path(named), image: i}
+	for n := range endpoints {
+		e := &endpoints[n]
+		s := &session{p: p, e: e, reach: reach, repository: cmp.Or(e.Repository, reference.Path(named)), image: i}
 		if e.Mirror {
 			s.reach = Anywhere
 		}
@@ -464,7 +470,7 @@ func (s *session) once(ctx context.Context, method, path, accept string) *visit 
 		u.Scheme = "http"
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + s.repository + "/" + path
-	if s.e.Mirror {
+	if s.e.Namespaced {
 		u.RawQuery = url.Values{"ns": {s.e.Registry}}.Encode()
 	}
 	header := http.Header{"Accept": {accept}}

@@ -85,7 +85,7 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 	base := e.URL
 	base.User = nil
 	base.Path = strings.TrimSuffix(base.Path, "/") + "/"
-	if e.Mirror {
+	if e.Namespaced {
 		base.RawQuery = url.Values{"ns": {e.Registry}}.Encode()
 	}
 	v := p.visit(ctx, call{method: http.MethodGet, url: &base, endpoint: e, reach: reach})

@@ -221,8 +221,14 @@ func (c *Containerd) endpoint(h host, registry, source string, a *Answer) Endpoi
 		h.scheme, e.FallsBackToHTTP = "https", true
 	}
 	e.URL = url.URL{Scheme: h.scheme, Host: h.name, Path: h.path}
-	e.Mirror = h.name != registry && (registry != "docker.io" || h.name != "registry-1.docker.io")
+	e.Mirror = isMirror(h.name, registry)
+	e.Namespaced = e.Mirror
 	return e
+}
+
+// isMirror tells a host that is not the registry itself. Containerd names the registry to those (docker.RegistryHost.isProxy).
+func isMirror(host, registry string) bool {
+	return host != registry && (registry != "docker.io" || host != "registry-1.docker.io")
 }
 
 func portOf(hostPort string) string {
@@ -268,7 +274,8 @@ func inlineScheme(name string) string {
 }
 
 func (c *Containerd) inline(u *url.URL, registry string, a *Answer) Endpoint {
-	e := Endpoint{Registry: registry, Resolve: true, Pull: true, DialTimeout: defaultDialTimeout, Source: c.Source, Mirror: u.Host != registry && (registry != "docker.io" || u.Host != "registry-1.docker.io")}
+	mirror := isMirror(u.Host, registry)
+	e := Endpoint{Registry: registry, Mirror: mirror, Namespaced: mirror, Resolve: true, Pull: true, DialTimeout: defaultDialTimeout, Source: c.Source}
 	e.URL = url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}
 	if u.Path == "" {
 		e.URL.Path = "/v2"

@@ -1,6 +1,7 @@
 package registries
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,7 @@ type CRIO struct {
 	Root    string // put before every path; empty but in tests
 }
 
-// Lookup tells whom CRI-O asks for an image, or for a registry as a whole. Prefixes that name repositories apply to images alone.
+// Lookup tells whom CRI-O asks for an image, or for a registry as a whole.
 func (c *CRIO) Lookup(name string) *Answer {
 	registry, named, err := split(name)
 	a := &Answer{Registry: registry}
@@ -45,40 +47,115 @@ func (c *CRIO) Lookup(name string) *Answer {
 	if file := c.Root + registriesConf; !seen(file) && !dirInSight(c.Root, filepath.Dir(registriesConf)) {
 		a.NotChecked = fmt.Sprintf("%s is not to be seen: it does not exist, or is not mounted", filepath.Dir(registriesConf))
 	}
-	system := c.system()
-	if _, err := sysregistriesv2.TryUpdatingCache(system); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := sysregistriesv2.TryUpdatingCache(c.system()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if errors.Is(err, fs.ErrPermission) {
 			a.NotChecked = err.Error()
 			return a
 		}
-		a.Findings = append(a.Findings, Finding{File: registriesConf, Text: err.Error(), Effect: "CRI-O fails every pull once it reads the file again"})
+		a.find(Finding{File: registriesConf, Text: err.Error(), Effect: "CRI-O fails every pull once it reads the file again"})
 		a.NotChecked = registriesConf + " or a file beside it cannot be parsed"
 		return a
 	}
-	of, err := sysregistriesv2.FindRegistry(system, named.String())
-	insecure := c.insecure(registry, a)
+	insecure, source, whole := c.insecure(registry, a), registriesConf, !strings.Contains(name, "/")
+	written := named.Name()
+	if whole {
+		written = registry
+	}
+	of, err := sysregistriesv2.FindRegistry(c.system(), written)
 	if err != nil || of == nil {
-		a.Endpoints = []Endpoint{c.endpoint(registry, registry, insecure, "default", a)}
-		return a
+		of, source = &sysregistriesv2.Registry{Prefix: registry, Endpoint: sysregistriesv2.Endpoint{Location: registry}}, "default"
 	}
-	source := registriesConf
-	if of.Blocked {
-		a.Findings = append(a.Findings, Finding{File: source, Text: fmt.Sprintf("%s is blocked", of.Prefix), Effect: "CRI-O refuses to pull from it (policy_rejected)"})
+	c.ask(a, of, named, insecure, source)
+	if a.Blocked != "" {
+		effect := "CRI-O refuses to pull from it (policy_rejected)"
+		if len(a.Endpoints) > 0 {
+			effect = "CRI-O pulls from its mirrors alone, and refuses what they do not give (policy_rejected)"
+		}
+		a.find(Finding{File: registriesConf, Text: of.Prefix + " is blocked", Effect: effect})
 	}
-	for _, mirror := range of.Mirrors {
-		host, _, _ := strings.Cut(mirror.Location, "/")
-		e := c.endpoint(host, registry, mirror.Insecure || insecure, source, a)
-		e.Mirror = true
-		e.Resolve = !of.MirrorByDigestOnly && mirror.PullFromMirror != sysregistriesv2.MirrorByDigestOnly
-		e.Pull = mirror.PullFromMirror != sysregistriesv2.MirrorByTagOnly
+	if whole {
+		c.askParts(a, insecure)
+	}
+	return a
+}
+
+// ask notes whom CRI-O asks for what an entry of registries.conf is written of: the mirrors, and last the entry's own location, the origin. Whether one of
+// them is blocked is said by the entry that is written of it (docker/docker_client.go, newDockerClient).
+func (c *CRIO) ask(a *Answer, of *sysregistriesv2.Registry, named imagereference.Named, insecure bool, source string) {
+	// All of them are wanted here, those for tags and those for digests: Resolve and Pull tell them apart.
+	every := *of
+	every.MirrorByDigestOnly, every.Mirrors = false, slices.Clone(of.Mirrors)
+	for i := range every.Mirrors {
+		every.Mirrors[i].PullFromMirror = ""
+	}
+	sources, err := every.PullSourcesFromReference(named)
+	if err != nil {
+		a.find(Finding{File: registriesConf, Text: fmt.Sprintf("%s: %v", of.Prefix, err), Effect: "CRI-O fails every pull from it"})
+		a.NotChecked = fmt.Sprintf("whom CRI-O asks for %s: %v", of.Prefix, err)
+		return
+	}
+	for i, from := range sources {
+		mirror := i < len(of.Mirrors)
+		if at, err := sysregistriesv2.FindRegistry(c.system(), from.Reference.Name()); err == nil && at != nil && at.Blocked {
+			if !mirror {
+				a.Blocked = fmt.Sprintf("CRI-O refuses to pull from %s, which is blocked in %s or a file beside it", at.Prefix, registriesConf)
+			}
+			continue
+		}
+		e := c.endpoint(imagereference.Domain(from.Reference), a.Registry, from.Endpoint.Insecure || insecure, source, a)
+		if path := imagereference.Path(from.Reference); path != imagereference.Path(named) {
+			e.Repository = path
+		}
+		if e.Mirror = mirror; mirror {
+			only := of.Mirrors[i].PullFromMirror
+			e.Resolve = !of.MirrorByDigestOnly && only != sysregistriesv2.MirrorByDigestOnly
+			e.Pull = only != sysregistriesv2.MirrorByTagOnly
+		}
 		a.Endpoints = append(a.Endpoints, e)
 	}
-	location := registry // a wildcard has none
-	if of.Location != "" {
-		location, _, _ = strings.Cut(of.Location, "/")
+}
+
+// askParts adds to the answer for a registry as a whole what CRI-O asks for some of its repositories alone, before the origin: OpenShift writes all mirrors
+// so (ImageDigestMirrorSet, ImageTagMirrorSet). One host is asked once, whatever paths it has them at.
+func (c *CRIO) askParts(a *Answer, insecure bool) {
+	last := len(a.Endpoints)
+	for i := range a.Endpoints {
+		a.Endpoints[i].Repository = "" // of the name that split made up
+		if !a.Endpoints[i].Mirror {
+			last = i
+		}
 	}
-	a.Endpoints = append(a.Endpoints, c.endpoint(location, registry, of.Insecure || insecure, source, a))
-	return a
+	all, _ := sysregistriesv2.GetRegistries(c.system()) // an error is Lookup's
+	for i := range all {
+		named, err := imagereference.ParseNamed(all[i].Prefix + "/no-such")
+		if err != nil || !strings.HasPrefix(all[i].Prefix, a.Registry+"/") {
+			continue
+		}
+		part := &Answer{Registry: a.Registry}
+		c.ask(part, &all[i], named, insecure, registriesConf)
+		for _, e := range part.Endpoints {
+			n := slices.IndexFunc(a.Endpoints, func(other Endpoint) bool { return other.URL == e.URL })
+			switch {
+			case n < 0:
+				e.Mirror, e.Partial, e.Repository = true, true, ""
+				a.Endpoints = slices.Insert(a.Endpoints, last, e)
+				last++
+			case a.Endpoints[n].Partial:
+				a.Endpoints[n].Resolve, a.Endpoints[n].Pull = a.Endpoints[n].Resolve || e.Resolve, a.Endpoints[n].Pull || e.Pull
+			}
+		}
+		for _, f := range part.Findings {
+			a.find(f)
+		}
+		a.NotChecked = cmp.Or(a.NotChecked, part.NotChecked)
+	}
+}
+
+// find adds a finding, once.
+func (a *Answer) find(f Finding) {
+	if !slices.Contains(a.Findings, f) {
+		a.Findings = append(a.Findings, f)
+	}
 }
 
 func (c *CRIO) system() *types.SystemContext {
@@ -89,7 +166,7 @@ func (c *CRIO) system() *types.SystemContext {
 func split(name string) (registry string, named imagereference.Named, err error) {
 	text := name
 	if !strings.Contains(name, "/") {
-		text = name + "/pullwatch/pullwatch"
+		text = name + "/no-such/repository"
 	}
 	parsed, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
@@ -133,7 +210,7 @@ func (c *CRIO) trust(host, registry string, a *Answer) *tls.Config {
 		if errors.Is(err, fs.ErrPermission) {
 			a.NotChecked = err.Error()
 		} else {
-			a.Findings = append(a.Findings, Finding{File: dir, Text: err.Error(), Effect: "CRI-O fails every pull from " + registry})
+			a.find(Finding{File: dir, Text: err.Error(), Effect: "CRI-O fails every pull from " + registry})
 		}
 		return nil
 	}

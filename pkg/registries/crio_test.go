@@ -12,8 +12,14 @@ func shown(endpoints []Endpoint) string {
 	for i := range endpoints {
 		e := &endpoints[i]
 		text := e.Name()
+		if e.Repository != "" {
+			text += " as " + e.Repository
+		}
 		if e.Mirror {
 			text += " mirror"
+		}
+		if e.Partial {
+			text += " part"
 		}
 		if !e.Resolve {
 			text += " no-tags"
@@ -55,7 +61,7 @@ location = "tags.example"
 pull-from-mirror = "tag-only"
 [[registry]]
 prefix = "old.example/team"
-location = "new.example/team"
+location = "new.example/group"
 [[registry]]
 prefix = "*.wild.example"
 insecure = true
@@ -73,8 +79,8 @@ location = "hub.example:8443"
 		"127.0.0.1:5000":        "https://127.0.0.1:5000/v2 or-http unverified",
 		"mirrored.example":      "https://127.0.0.1:5999/v2 mirror or-http unverified, https://mirror.example/v2 mirror no-tags, https://tags.example/v2 mirror no-digests, https://mirrored.example/v2",
 		"docker.io":             "https://hub.example:8443/v2 mirror no-tags, https://registry-1.docker.io/v2",
-		"old.example":           "https://old.example/v2",
-		"old.example/team/app":  "https://new.example/v2",
+		"old.example":           "https://new.example/v2 mirror part, https://old.example/v2",
+		"old.example/team/app":  "https://new.example/v2 as group/app",
 		"old.example/other/app": "https://old.example/v2",
 		"a.wild.example":        "https://a.wild.example/v2 or-http unverified",
 		"plain.example":         "https://plain.example/v2",
@@ -85,10 +91,146 @@ location = "hub.example:8443"
 			t.Errorf("%s: %s, want %s (%s)", name, got, want, a.NotChecked)
 		}
 	}
-	if a := c.Lookup("blocked.example"); len(a.Findings) != 1 || !strings.Contains(a.Findings[0].Text, "blocked") {
-		t.Errorf("blocked: %+v", a)
-	}
 	if got := fmt.Sprint(c.Named()); got != "[127.0.0.1:5000 docker.io mirrored.example old.example]" {
+		t.Errorf("named: %s", got)
+	}
+}
+
+// TestCRIORepositories: each endpoint has the image's repository as it is called there, and is told nothing in the query.
+func TestCRIORepositories(t *testing.T) {
+	c := &CRIO{Root: tree(t, map[string]string{"etc/containers/registries.conf": `[[registry]]
+prefix = "docker.io"
+location = "harbor.example/hub-proxy"
+[[registry.mirror]]
+location = "mirror.example:5000"
+[[registry.mirror]]
+location = "cache.example/a/b"
+pull-from-mirror = "digest-only"
+[[registry]]
+prefix = "*.wild.example"
+location = "wild.example/all"
+[[registry]]
+prefix = "short.example"
+location = "nodots/app"
+`})}
+	const digest = "@sha256:8968d79d46c91913a16a72bd56ca6ff15f3d07e13b0b64b3dc8c9d3c0f14b920"
+	const hub = "https://mirror.example:5000/v2 mirror, https://cache.example/v2 as a/b/library/nginx mirror no-tags, https://harbor.example/v2 as hub-proxy/library/nginx"
+	for name, want := range map[string]string{
+		"docker.io":                     "https://mirror.example:5000/v2 mirror, https://cache.example/v2 mirror no-tags, https://harbor.example/v2",
+		"docker.io/nginx":               hub,
+		"docker.io/nginx:1.27":          hub,
+		"docker.io/nginx" + digest:      hub,
+		"docker.io/nginx:1.27" + digest: hub,
+		"a.wild.example/app:1":          "https://wild.example/v2 as all/app",
+	} {
+		a := c.Lookup(name)
+		if got := shown(a.Endpoints); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+		for _, e := range a.Endpoints {
+			if e.Namespaced {
+				t.Errorf("%s: %s is told ?ns=", name, e.Name())
+			}
+		}
+	}
+	if a := c.Lookup("short.example/app:1"); len(a.Endpoints) != 0 || !strings.Contains(a.NotChecked, "canonical") || len(a.Findings) != 1 {
+		t.Errorf("a location that is no registry: %+v", a)
+	}
+}
+
+// TestCRIOParts: what is written of some repositories is asked too for the registry as a whole, each host once, and the origin last.
+func TestCRIOParts(t *testing.T) {
+	var text strings.Builder
+	for _, repository := range []string{"release", "ocp-v4", "images/x"} {
+		fmt.Fprintf(&text, "[[registry]]\nlocation = \"quay.example/%s\"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"mirror.example:5000/%[1]s\"\n", repository)
+	}
+	c := &CRIO{Root: tree(t, map[string]string{
+		"etc/containers/registries.conf": text.String(),
+		"etc/containers/registries.conf.d/tags.conf": `[[registry]]
+location = "quay.example/tagged"
+[[registry.mirror]]
+location = "mirror.example:5000/other"
+pull-from-mirror = "tag-only"
+[[registry.mirror]]
+location = "second.example/tagged"
+[[registry]]
+location = "quay.example/never"
+blocked = true
+[[registry]]
+location = "quay.example.org/another"
+[[registry.mirror]]
+location = "third.example"
+[[registry]]
+location = "shut.example/x"
+blocked = true
+[[registry.mirror]]
+location = "mirror.example:5000/x"
+`})}
+	for name, want := range map[string]string{
+		"quay.example":                "https://mirror.example:5000/v2 mirror part, https://second.example/v2 mirror part, https://quay.example/v2",
+		"quay.example/ocp-v4:1":       "https://mirror.example:5000/v2 mirror no-tags, https://quay.example/v2",
+		"quay.example/tagged/image:1": "https://mirror.example:5000/v2 as other/image mirror no-digests, https://second.example/v2 mirror, https://quay.example/v2",
+		"quay.example/never/x:1":      "",
+		"shut.example":                "https://mirror.example:5000/v2 mirror part, https://shut.example/v2",
+	} {
+		a := c.Lookup(name)
+		if got := shown(a.Endpoints); got != want || a.NotChecked != "" {
+			t.Errorf("%s: %s, want %s (%s)", name, got, want, a.NotChecked)
+		}
+		if (a.Blocked != "") != (want == "") {
+			t.Errorf("%s: blocked %q", name, a.Blocked)
+		}
+	}
+	if got := fmt.Sprint(c.Named()); got != "[quay.example quay.example.org shut.example]" {
+		t.Errorf("named: %s", got)
+	}
+}
+
+// TestCRIOBlocked: what is blocked is not asked, whether it is the origin or a mirror. Mirrors are asked in its place.
+func TestCRIOBlocked(t *testing.T) {
+	c := &CRIO{Root: tree(t, map[string]string{"etc/containers/registries.conf": `[[registry]]
+location = "blocked.example"
+blocked = true
+[[registry]]
+location = "source.example"
+blocked = true
+[[registry.mirror]]
+location = "blocked.example/source"
+[[registry.mirror]]
+location = "mirror.example/source"
+[[registry]]
+prefix = "moved.example"
+location = "blocked.example/moved"
+blocked = true
+[[registry]]
+location = "onlyblocked.example"
+[[registry.mirror]]
+location = "blocked.example"
+`})}
+	for name, want := range map[string]struct{ endpoints, effect string }{
+		"blocked.example":          {"", "refuses to pull from it"},
+		"blocked.example/app:1":    {"", "refuses to pull from it"},
+		"source.example":           {"https://mirror.example/v2 mirror", "from its mirrors alone"},
+		"source.example/app:1":     {"https://mirror.example/v2 as source/app mirror", "from its mirrors alone"},
+		"moved.example/app:1":      {"", "refuses to pull from it"},
+		"onlyblocked.example/a:1":  {"https://onlyblocked.example/v2", ""},
+		"nobody.example/blocked:1": {"https://nobody.example/v2", ""},
+	} {
+		a := c.Lookup(name)
+		if got := shown(a.Endpoints); got != want.endpoints || a.NotChecked != "" {
+			t.Errorf("%s: %s, want %s (%s)", name, got, want.endpoints, a.NotChecked)
+		}
+		if want.effect == "" {
+			if a.Blocked != "" || len(a.Findings) > 0 {
+				t.Errorf("%s: %+v", name, a)
+			}
+			continue
+		}
+		if !strings.Contains(a.Blocked, registriesConf) || len(a.Findings) != 1 || !strings.Contains(a.Findings[0].Effect, want.effect) {
+			t.Errorf("%s: %+v, want %q", name, a, want.effect)
+		}
+	}
+	if got := fmt.Sprint(c.Named()); got != "[onlyblocked.example source.example]" {
 		t.Errorf("named: %s", got)
 	}
 }

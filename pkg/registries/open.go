@@ -93,7 +93,7 @@ func (c *Containerd) roots() []string {
 	return filepath.SplitList(c.ConfigPath)
 }
 
-// Named lists the hosts of the registries that registries.conf names and does not block.
+// Named lists the hosts of the registries that registries.conf names, but for those that it blocks and has no mirror for.
 func (c *CRIO) Named() (names []string) {
 	all, err := sysregistriesv2.GetRegistries(c.system())
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *CRIO) Named() (names []string) {
 	}
 	for i := range all {
 		host, _, _ := strings.Cut(all[i].Prefix, "/")
-		if host != "" && !strings.HasPrefix(host, "*") && !all[i].Blocked {
+		if host != "" && !strings.HasPrefix(host, "*") && (!all[i].Blocked || len(all[i].Mirrors) > 0) {
 			names = append(names, host)
 		}
 	}

@@ -16,13 +16,19 @@ import (
 type Endpoint struct {
 	// URL is the base of the API, with the /v2 that the runtime appends and without a slash at its end.
 	URL url.URL
-	// Registry is the name that images carry. A mirror is told it by containerd in the query ns.
+	// Registry is the name that images carry.
 	Registry string
 	Mirror   bool
+	// Namespaced is set where the runtime tells it Registry in the query ns, as containerd does with its mirrors.
+	Namespaced bool
+	// Repository is what the image's repository is called here; empty is as in the image.
+	Repository string
 
 	// Resolve and Pull tell whether the runtime resolves tags here, and digests. Containerd then asks every endpoint for manifest and blobs,
 	// whatever its capabilities.
 	Resolve, Pull bool
+	// Partial is set in an answer for a registry as a whole where the runtime asks here for some of its repositories alone.
+	Partial bool
 	// TLS is how the runtime trusts it and who it says it is; nil is the node's roots and no client certificate. Its server name is left
 	// to the URL.
 	TLS *tls.Config
@@ -58,6 +64,8 @@ type Answer struct {
 	Registry  string
 	Endpoints []Endpoint
 	Findings  []Finding
+	// Blocked is why the runtime refuses to ask the origin, which is then none of the endpoints. Empty is that it asks it.
+	Blocked string
 	// NotChecked is why the endpoints are not known, or may be others than these. Empty is known.
 	NotChecked string
 }

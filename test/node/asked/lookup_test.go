@@ -109,7 +109,7 @@ func lookup(t *testing.T, way way, c Case) (endpoints []said, findings string) {
 	for i := range answer.Endpoints {
 		e := &answer.Endpoints[i]
 		text := e.URL.Scheme + "://" + name(e.URL.Host) + e.URL.Path
-		if e.Mirror {
+		if e.Namespaced {
 			text += "?ns=" + name(e.Registry)
 		}
 		endpoints = append(endpoints, said{*e, text})
