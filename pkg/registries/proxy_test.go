@@ -107,22 +107,96 @@ Environment='NO_PROXY=.corp.example,10.0.0.0/8'
 				t.Errorf("known %v by %q, want %v by %q", p.Known, p.Source, test.known, test.source)
 			}
 			for address, want := range map[string]string{"https://registry.example/": test.https, "https://registry.corp.example/": test.inside} {
-				got := ""
-				if p.For != nil {
-					u, err := url.Parse(address)
-					must(t, err)
-					proxy, err := p.For(u)
-					must(t, err)
-					if proxy != nil {
-						got = proxy.String()
-					}
-				}
-				if got != want {
+				if got := proxyOf(t, p, address); got != want {
 					t.Errorf("%s goes through %q, want %q", address, got, want)
 				}
 			}
 		})
 	}
+}
+
+// TestUnitsAsShipped: the units that k3s, RKE2 and CRI-O bring name files that need not be there, by the name of the unit.
+func TestUnitsAsShipped(t *testing.T) {
+	const (
+		k3s    = "etc/systemd/system/k3s.service"
+		agent  = "usr/local/lib/systemd/system/rke2-agent.service"
+		server = "usr/local/lib/systemd/system/rke2-server.service"
+		crio   = "usr/lib/systemd/system/crio.service"
+		wanted = "etc/systemd/system/multi-user.target.wants/"
+
+		rancher = "[Service]\nEnvironmentFile=-/etc/default/%N\nEnvironmentFile=-/etc/sysconfig/%N\n"
+		rke2    = rancher + "EnvironmentFile=-/usr/local/lib/systemd/system/%N.env\n"
+		globbed = "[Service]\nEnvironmentFile=-/etc/proxy.d/*.env\n"
+	)
+	tests := map[string]struct {
+		files  map[string]string
+		known  bool
+		source string
+		https  string
+	}{
+		"k3s, both directories in sight":  {files: map[string]string{k3s: rancher, "etc/default/": "", "etc/sysconfig/": ""}, known: true, source: "k3s.service"},
+		"k3s, one of them is not":         {files: map[string]string{k3s: rancher, "etc/default/": ""}, source: "sysconfig/k3s: no such file"},
+		"k3s, one is not, on a host":      {files: map[string]string{k3s: rancher, "etc/default/": "", "etc/os-release": "", "run/systemd/system/": ""}, known: true, source: "k3s.service"},
+		"k3s, a host's /etc in a pod":     {files: map[string]string{k3s: rancher, "etc/default/": "", "etc/os-release": ""}, source: "no such file"},
+		"k3s, a proxy in /etc/default":    {files: map[string]string{k3s: rancher, "etc/default/k3s": "HTTPS_PROXY=http://k3s:1\n", "etc/sysconfig/": ""}, known: true, source: "/etc/default/k3s", https: "http://k3s:1"},
+		"k3s, one for containerd":         {files: map[string]string{k3s: rancher, "etc/default/k3s": "CONTAINERD_HTTPS_PROXY=http://for:1\n", "etc/sysconfig/": ""}, known: true, source: "/etc/default/k3s", https: "http://for:1"},
+		"k3s, another one for containerd": {files: map[string]string{k3s: rancher, "etc/default/k3s": "HTTPS_PROXY=http://k3s:1\nCONTAINERD_HTTPS_PROXY=http://for:1\n", "etc/sysconfig/": ""}, known: true, source: "/etc/default/k3s", https: "http://for:1"},
+		"k3s, none for containerd":        {files: map[string]string{k3s: rancher, "etc/default/k3s": "HTTPS_PROXY=http://k3s:1\nCONTAINERD_NO_PROXY=registry.example\n", "etc/sysconfig/": ""}, known: true, source: "/etc/default/k3s"},
+		"RKE2, a server": {
+			files: map[string]string{agent: rke2, server: rke2, wanted + "rke2-server.service": "", "etc/default/rke2-server": "CONTAINERD_HTTPS_PROXY=http://server:1\n", "etc/default/rke2-agent": "HTTPS_PROXY=http://agent:1\n", "etc/sysconfig/": ""},
+			known: true, source: "/etc/default/rke2-server", https: "http://server:1",
+		},
+		"RKE2, an agent": {
+			files: map[string]string{agent: rke2, server: rke2, wanted + "rke2-agent.service": "", "etc/default/": "", "etc/sysconfig/": ""},
+			known: true, source: "rke2-agent.service",
+		},
+		"RKE2, neither is enabled":    {files: map[string]string{agent: rke2, server: rke2, "etc/default/": "", "etc/sysconfig/": ""}, source: "rke2-agent.service, rke2-server.service"},
+		"CRI-O":                       {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/sysconfig/crio\n", "etc/sysconfig/crio": "HTTPS_PROXY=http://crio:1\n"}, known: true, source: "/etc/sysconfig/crio", https: "http://crio:1"},
+		"CRI-O has no such prefix":    {files: map[string]string{crio: "[Service]\nEnvironment=CONTAINERD_HTTPS_PROXY=http://for:1\n"}, known: true},
+		"all of the specifiers":       {files: map[string]string{crio: "[Service]\nEnvironmentFile=/etc/x/%n/%N/%p/%%.env\n", "etc/x/crio.service/crio/crio/%.env": "HTTPS_PROXY=http://all:1\n"}, known: true, source: "%.env", https: "http://all:1"},
+		"a specifier that is another": {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/default/%H\n", "etc/default/": ""}, source: "%H"},
+		"a percent at the end":        {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/default/%\n", "etc/default/": ""}, source: "specifier"},
+		"wildcards, the last wins":    {files: map[string]string{crio: globbed, "etc/proxy.d/20.env": "HTTPS_PROXY=http://twenty:1\n", "etc/proxy.d/10.env": "HTTPS_PROXY=http://ten:1\n", "etc/proxy.d/x": "HTTPS_PROXY=http://other:1\n"}, known: true, source: "20.env", https: "http://twenty:1"},
+		"wildcards, a hidden file":    {files: map[string]string{crio: globbed, "etc/proxy.d/.x.env": "HTTPS_PROXY=http://hidden:1\n"}, known: true, source: "crio.service"},
+		"wildcards for none":          {files: map[string]string{crio: globbed, "etc/proxy.d/": ""}, known: true, source: "crio.service"},
+		"wildcards with an exception": {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/proxy.d/[!a]*\n", "etc/proxy.d/a": "HTTPS_PROXY=http://a:1\n"}, known: true, source: "crio.service"},
+		"wildcards that must be":      {files: map[string]string{crio: "[Service]\nEnvironmentFile=/etc/proxy.d/*.env\n", "etc/proxy.d/": ""}, source: "not exist"},
+		"wildcards not in sight":      {files: map[string]string{crio: globbed}, source: "not to be seen"},
+		"wildcards for none, a host":  {files: map[string]string{crio: globbed, "etc/os-release": "", "run/systemd/system/": ""}, known: true, source: "crio.service"},
+		"wildcards in a pod's /etc":   {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/*.d/p.env\n", "etc/a.d/p.env": ""}, source: "not to be seen"},
+		"wildcards of a directory":    {files: map[string]string{crio: "[Service]\nEnvironmentFile=-/etc/*.d/p.env\n", "etc/os-release": "", "etc/a.d/p.env": "HTTPS_PROXY=http://a:1\n"}, known: true, source: "/etc/a.d/p.env", https: "http://a:1"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			units := UnitsOf("containerd", "/run/k3s/containerd/containerd.sock")
+			if test.files[crio] != "" {
+				units = UnitsOf("cri-o", "/run/crio/crio.sock")
+			}
+			p := ProxyFromUnits(tree(t, test.files), units)
+			if p.Known != test.known || !strings.Contains(p.Source, test.source) {
+				t.Errorf("known %v by %q, want %v by %q", p.Known, p.Source, test.known, test.source)
+			}
+			if got := proxyOf(t, p, "https://registry.example/"); got != test.https {
+				t.Errorf("goes through %q, want %q", got, test.https)
+			}
+		})
+	}
+}
+
+// proxyOf is the proxy for an address, empty for none.
+func proxyOf(t *testing.T, p Proxying, address string) string {
+	t.Helper()
+	if p.For == nil {
+		return ""
+	}
+	u, err := url.Parse(address)
+	must(t, err)
+	proxy, err := p.For(u)
+	must(t, err)
+	if proxy == nil {
+		return ""
+	}
+	return proxy.String()
 }
 
 func TestProxySecrets(t *testing.T) {

@@ -32,31 +32,66 @@ func UnitsOf(runtime, endpoint string) []string {
 	return []string{"containerd.service"}
 }
 
-// ProxyFromUnits reads the proxy out of the environment that systemd gives the first of the units that exists: its Environment= and
+// ProxyFromUnits reads the proxy out of the environment that systemd gives the one of the units that runs: its Environment= and
 // EnvironmentFile= with all drop-ins. Where one of the files cannot be read, or none of the units is there, the proxy is not known: in a
 // pod a file that is not mounted looks like one that does not exist. root is put before every path; it is empty but in tests.
 func ProxyFromUnits(root string, units []string) Proxying {
+	name, file, err := findRuntime(root, units)
+	if err != nil {
+		return Proxying{Source: err.Error()}
+	}
+	env, source, err := unitEnvironment(root, name, file)
+	if err != nil {
+		return Proxying{Source: fmt.Sprintf("%s: %v", name, err)}
+	}
+	if strings.HasPrefix(name, "k3s") || strings.HasPrefix(name, "rke2") {
+		// Their containerd gets these without what they begin with, and gets them rather than others of that name (k3s, pkg/agent/containerd).
+		for key, value := range maps.Clone(env) {
+			if name, ok := strings.CutPrefix(key, forContainerd); ok {
+				env[name] = value
+			}
+		}
+	}
+	return ProxyFromEnvironment(func(key string) string { return env[key] }, source)
+}
+
+// forContainerd begins the variables of k3s and RKE2 that are for their containerd alone.
+const forContainerd = "CONTAINERD_"
+
+var errNoUnit = errors.New("no such unit")
+
+// findRuntime finds the one of the units that runs, by files alone: the one that is there. RKE2 brings each node that of a server and that of an agent;
+// then it is the one that is enabled.
+func findRuntime(root string, units []string) (name, file string, _ error) {
+	files := make(map[string]string)
+	var there, enabled []string
 	for _, name := range units {
-		env, source, err := unitEnvironment(root, name)
+		file, err := findUnit(root, name)
 		switch {
 		case errors.Is(err, errNoUnit):
 			continue
 		case err != nil:
-			return Proxying{Source: fmt.Sprintf("%s: %v", name, err)}
+			return "", "", fmt.Errorf("%s: %w", name, err)
 		}
-		return ProxyFromEnvironment(func(key string) string { return env[key] }, source)
+		files[name] = file
+		there = append(there, name)
+		if _, err := os.Lstat(root + filepath.Join(unitDirs[0], "multi-user.target.wants", name)); err == nil {
+			enabled = append(enabled, name)
+		}
 	}
-	return Proxying{Source: fmt.Sprintf("no unit %s in %s, or the directory is not mounted", strings.Join(units, ", "), strings.Join(unitDirs[:1], ", "))}
+	switch {
+	case len(there) == 1:
+		return there[0], files[there[0]], nil
+	case len(enabled) == 1:
+		return enabled[0], files[enabled[0]], nil
+	case len(there) > 1:
+		return "", "", fmt.Errorf("which of the units %s runs is not known", strings.Join(there, ", "))
+	}
+	return "", "", fmt.Errorf("no unit %s in %s, or the directory is not mounted", strings.Join(units, ", "), unitDirs[0])
 }
 
-var errNoUnit = errors.New("no such unit")
-
-// unitEnvironment is the environment of a unit, and the file that names a proxy in it.
-func unitEnvironment(root, name string) (env map[string]string, source string, _ error) {
-	file, err := findUnit(root, name)
-	if err != nil {
-		return nil, "", err
-	}
+// unitEnvironment is the environment of a unit in a file, and the file that names a proxy in it.
+func unitEnvironment(root, name, file string) (env map[string]string, source string, _ error) {
 	var dirs []string
 	for _, of := range []string{"service.d", name + ".d"} { // for all services, and for this one
 		for _, dir := range slices.Backward(unitDirs) {
@@ -98,24 +133,34 @@ func unitEnvironment(root, name string) (env map[string]string, source string, _
 			case "Service.EnvironmentFile":
 				if o.Value = strings.Trim(strings.TrimSpace(o.Value), `"'`); o.Value == "" {
 					environmentFiles = nil
-				} else {
-					environmentFiles = append(environmentFiles, o.Value)
+					continue
 				}
+				path, err := expand(o.Value, name)
+				if err != nil {
+					return nil, "", err
+				}
+				environmentFiles = append(environmentFiles, path)
 			case "Service.UnsetEnvironment":
 				unset = append(unset, words(o.Value)...)
 			}
 		}
 	}
 	// What the files say overrides what the unit says (systemd.exec(5)).
-	for _, path := range environmentFiles {
-		more, err := readEnvironmentFile(root, path)
+	for _, pattern := range environmentFiles {
+		paths, err := matching(root, pattern)
 		if err != nil {
 			return nil, "", err
 		}
-		for key, value := range more {
-			env[key] = value
-			if proxyVariable(key) {
-				source = strings.TrimPrefix(path, "-")
+		for _, path := range paths {
+			more, err := readEnvironmentFile(root, path)
+			if err != nil {
+				return nil, "", err
+			}
+			for key, value := range more {
+				env[key] = value
+				if proxyVariable(key) {
+					source = strings.TrimPrefix(path, "-")
+				}
 			}
 		}
 	}
@@ -129,7 +174,7 @@ func unitEnvironment(root, name string) (env map[string]string, source string, _
 }
 
 func proxyVariable(key string) bool {
-	return slices.Contains([]string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}, strings.ToUpper(key))
+	return slices.Contains([]string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}, strings.ToUpper(strings.TrimPrefix(key, forContainerd)))
 }
 
 func findUnit(root, name string) (string, error) {
@@ -179,12 +224,76 @@ func readUnit(path string) ([]*unit.UnitOption, error) {
 	return options, nil
 }
 
+// expand replaces the specifiers of systemd that name the unit (systemd.unit(5)), which is no instance of a template. What others stand for only the
+// service manager knows.
+func expand(text, unit string) (string, error) {
+	bare := strings.TrimSuffix(unit, filepath.Ext(unit))
+	var expanded strings.Builder
+	for before, rest, more := strings.Cut(text, "%"); ; before, rest, more = strings.Cut(rest, "%") {
+		expanded.WriteString(before)
+		if !more {
+			return expanded.String(), nil
+		}
+		var specifier byte
+		if rest != "" {
+			specifier, rest = rest[0], rest[1:]
+		}
+		switch specifier {
+		case '%':
+			expanded.WriteByte('%')
+		case 'n':
+			expanded.WriteString(unit)
+		case 'N', 'p':
+			expanded.WriteString(bare)
+		default:
+			return "", fmt.Errorf("EnvironmentFile=%s: a specifier that is not known here", text)
+		}
+	}
+}
+
+// matching lists the files that a path of EnvironmentFile= with wildcards means, in the order of the alphabet (glob(3)), each with the dash that the
+// path has.
+func matching(root, path string) ([]string, error) {
+	pattern, optional := strings.CutPrefix(path, "-")
+	wild := strings.IndexAny(pattern, "*?[")
+	if wild < 0 {
+		return []string{path}, nil
+	}
+	dir := filepath.Dir(pattern[:wild] + "x")
+	if !dirInSight(root, dir) && !onHost(root) {
+		return nil, fmt.Errorf("%s: %s is not to be seen: it does not exist, or is not mounted", pattern, dir)
+	}
+	if _, err := os.ReadDir(root + dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err // which Glob would pass over
+	}
+	files, err := filepath.Glob(root + strings.ReplaceAll(pattern, "[!", "[^"))
+	if err != nil {
+		return nil, fmt.Errorf("EnvironmentFile=%s: %w", path, err)
+	}
+	var paths []string
+	for _, file := range files {
+		if strings.HasPrefix(filepath.Base(file), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
+			continue // which no wildcard matches
+		}
+		file = strings.TrimPrefix(file, root)
+		if optional {
+			file = "-" + file
+		}
+		paths = append(paths, file)
+	}
+	if len(paths) == 0 && !optional {
+		return nil, fmt.Errorf("%s: %w", pattern, fs.ErrNotExist)
+	}
+	slices.Sort(paths)
+	return paths, nil
+}
+
 // readEnvironmentFile reads a file of EnvironmentFile=. A dash in front says that it need not exist; in a pod it is only known not to exist
 // where its directory can be seen.
 func readEnvironmentFile(root, path string) (map[string]string, error) {
 	name, optional := strings.CutPrefix(path, "-")
 	text, err := readBounded(root+name, mostUnitFile)
-	if errors.Is(err, fs.ErrNotExist) && optional && dirInSight(root, filepath.Dir(name)) {
+	if errors.Is(err, fs.ErrNotExist) && optional && (dirInSight(root, filepath.Dir(name)) || onHost(root)) {
 		return nil, nil
 	}
 	if err != nil {
@@ -209,6 +318,12 @@ func dirInSight(root, dir string) bool {
 		dir = "/etc/os-release"
 	}
 	return seen(root + dir)
+}
+
+// onHost tells that this is no pod, so that what is not to be seen is not there: systemd's own mark of a system that it booted (sd_booted(3)), beside the
+// host's os-release.
+func onHost(root string) bool {
+	return seen(root+"/run/systemd/system") && seen(root+"/etc/os-release")
 }
 
 func seen(path string) bool {
