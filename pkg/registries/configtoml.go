@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -25,9 +26,10 @@ const defaultConfigPath = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
 // configFile is what of a config.toml bears on registries.
 type configFile struct {
-	Version int                    `toml:"version"`
-	Imports []string               `toml:"imports"`
-	Plugins map[string]pluginTable `toml:"plugins"`
+	Version  int                    `toml:"version"`
+	Imports  []string               `toml:"imports"`
+	Disabled []string               `toml:"disabled_plugins"`
+	Plugins  map[string]pluginTable `toml:"plugins"`
 }
 
 // pluginTable is what of a plugin's settings is read: those of registries, and those that decide who pulls (containerd,
@@ -117,6 +119,10 @@ func (c *Containerd) readConfig(path string, main bool) (imports []string) {
 		c.NotChecked = fmt.Sprintf("%s cannot be parsed", path)
 		return nil
 	}
+	if slices.ContainsFunc(f.Disabled, isCRI) {
+		c.NotChecked = fmt.Sprintf("%s disables CRI, so it is another containerd's than the one that answers: --containerd-config names that one's", path)
+		return nil
+	}
 	for _, plugin := range imagePlugins(f.Version) {
 		of := f.Plugins[plugin]
 		c.LocalPull = c.LocalPull || of.localPull()
@@ -146,6 +152,12 @@ func imagePlugins(version int) []string {
 		return []string{"cri", "io.containerd.grpc.v1.cri"}
 	}
 	return []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri"}
+}
+
+// isCRI tells the plugins without which no image is pulled over CRI. On Talos the containerd of the system itself has them disabled, in the file where
+// that of Kubernetes has its own elsewhere (/etc/cri/containerd.toml).
+func isCRI(plugin string) bool {
+	return plugin == "cri" || slices.Contains(imagePlugins(2), plugin)
 }
 
 // merge lets a later file override: single values where it has one, maps by their keys.

@@ -2,9 +2,11 @@ package registries
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestStatus reads what containerd 1.6 was heard to tell, and finds no password in what is kept of it.
@@ -49,6 +51,9 @@ func TestConfigFile(t *testing.T) {
 		"a circle":         {version: "2.4.2", files: map[string]string{"config.toml": "version = 3\nimports = [\"config.toml\"]\n[" + two + "]\nconfig_path = \"/a\"\n"}, path: "/a"},
 		"an import gone":   {version: "2.4.2", files: map[string]string{"config.toml": "imports = [\"gone.toml\"]\n"}, unknown: "gone.toml"},
 		"does not parse":   {version: "2.4.2", files: map[string]string{"config.toml": "version = 3\n[\n"}, finding: "does not start", unknown: "cannot be parsed"},
+		"CRI disabled":     {version: "2.4.2", files: map[string]string{"config.toml": "version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.images\", \"io.containerd.grpc.v1.cri\"]\n"}, unknown: "disables CRI"},
+		"as Docker has it": {version: "1.7.0", files: map[string]string{"config.toml": "disabled_plugins = [\"cri\"]\n"}, unknown: "disables CRI"},
+		"others disabled":  {version: "2.0.1", files: map[string]string{"config.toml": "version = 3\ndisabled_plugins = [\"io.containerd.nri.v1.nri\"]\n"}},
 		"another's plugin": {version: "2.0.1", files: map[string]string{"config.toml": "version = 3\n[plugins.\"io.containerd.nri.v1.nri\"]\ndisable = true\n"}},
 	}
 	for name, test := range tests {
@@ -110,6 +115,29 @@ func TestNotInSight(t *testing.T) {
 	c := &Containerd{Version: "2.4.2", ConfigPath: "/no-such-directory/certs.d"}
 	if a := c.Lookup("a.example"); a.NotChecked == "" || shown(a.Endpoints) != "https://a.example/v2" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestNewest: k3s and RKE2 may both have been on a node, and one runs.
+func TestNewest(t *testing.T) {
+	root := tree(t, map[string]string{"k3s.toml": "", "rke2.toml": ""})
+	k3s, rke2 := filepath.Join(root, "k3s.toml"), filepath.Join(root, "rke2.toml")
+	must(t, os.Chtimes(k3s, time.Time{}, time.Unix(1000, 0)))
+	must(t, os.Chtimes(rke2, time.Time{}, time.Unix(2000, 0)))
+	if got := newest(k3s, rke2); got != rke2 {
+		t.Error(got)
+	}
+	must(t, os.Chtimes(k3s, time.Time{}, time.Unix(3000, 0)))
+	if got := newest(k3s, rke2); got != k3s {
+		t.Error(got)
+	}
+	must(t, os.Remove(k3s))
+	if got := newest(k3s, rke2); got != rke2 {
+		t.Error(got)
+	}
+	must(t, os.Remove(rke2))
+	if got := newest(k3s, rke2); got != k3s {
+		t.Errorf("none is there: %s", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 )
@@ -50,11 +51,23 @@ func configFileOf(r Runtime) string {
 	case r.ConfigFile != "":
 		return r.ConfigFile
 	case strings.Contains(r.Endpoint, "/k3s/"):
-		return "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
+		return newest("/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml")
 	case strings.Contains(r.Endpoint, "/k0s"):
 		return "/etc/k0s/containerd.toml"
 	}
 	return ContainerdConfigFile
+}
+
+// newest is the file of several that was written last; the first where none is there. k3s and RKE2 answer on the same socket, and each writes its file
+// whenever it starts.
+func newest(files ...string) string {
+	newest, at := files[0], time.Time{}
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(at) {
+			newest, at = file, info.ModTime()
+		}
+	}
+	return newest
 }
 
 // Named lists the directories below config_path, and the inline mirrors.
