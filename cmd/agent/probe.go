@@ -264,7 +264,7 @@ func (p *program) runtimeConfig(ctx context.Context, r *reaching) (config agent.
 	}
 	for _, image := range images {
 		for _, name := range image.GetRepoDigests() {
-			if registry := pulls.Registry(name); registry != "" {
+			if registry := pulls.PulledFrom(name); registry != "" {
 				used[registry] = probe.Anywhere
 			}
 		}

@@ -226,9 +226,9 @@ func (a *Agent) runtimeName() string { return a.snapshot.runtime.Load().Value.Na
 func (a *Agent) registriesOf(images []*runtimeapi.Image) []string {
 	from, digests := make(map[string]int), make(map[string]bool)
 	for _, image := range images {
-		// A digest is recorded by a pull; a tag alone may have been imported under any name.
+		// Containerd records a digest by a pull; a tag alone may have been imported under any name. CRI-O has digests of all.
 		for _, name := range image.GetRepoDigests() {
-			registry := pulls.Registry(name)
+			registry := pulls.PulledFrom(name)
 			if registry == "" {
 				continue
 			}

@@ -37,7 +37,7 @@ type ImageState struct {
 // usedImage is an image that a container of this node uses, by the name to ask for.
 type usedImage struct {
 	name, registry string
-	digest         string // that the node has
+	digests        []string // that the node has of it, in that repository. CRI-O has those of an index and of the manifest that it took from it
 }
 
 // usedImages are the images in use that were pulled: by a tag where one names it, else by the digest.
@@ -49,22 +49,29 @@ func usedImages(index cri.ImageIndex, containers []*runtimeapi.Container) (used 
 			continue
 		}
 		seen[image.GetId()] = true
+		var u usedImage
+		repository := ""
 		for _, digested := range image.GetRepoDigests() {
 			named, err := reference.ParseDockerRef(digested)
 			canonical, ok := named.(reference.Canonical)
-			if err != nil || !ok {
+			if err != nil || !ok || pulls.PulledFrom(digested) == "" || repository != "" && named.Name() != repository {
 				continue
 			}
-			u := usedImage{name: digested, registry: reference.Domain(named), digest: canonical.Digest().String()}
-			for _, tag := range image.GetRepoTags() {
-				if strings.HasPrefix(tag, named.Name()+":") {
-					u.name = tag
-					break
-				}
+			if repository == "" {
+				u.name, u.registry, repository = digested, reference.Domain(named), named.Name()
 			}
-			used = append(used, u)
-			break
+			u.digests = append(u.digests, canonical.Digest().String())
 		}
+		if repository == "" {
+			continue
+		}
+		for _, tag := range image.GetRepoTags() {
+			if strings.HasPrefix(tag, repository+":") {
+				u.name = tag
+				break
+			}
+		}
+		used = append(used, u)
 	}
 	return used
 }
@@ -88,18 +95,18 @@ func (w *imageWatch) use(used []usedImage) {
 
 // wantedImages are the images to ask for, each with its registry: those in use, and those that cannot be pulled for a reason that the registry can say
 // more of. What the network is to blame for, a probe of the registry tells. Only established registries are asked: a tenant may have typed another one.
-func (a *Agent) wantedImages() (used, failing map[string]string, digests map[string]string) {
+func (a *Agent) wantedImages() (used, failing map[string]string, digests map[string][]string) {
 	established := make(map[string]bool)
 	names, _ := a.registryNames()
 	for _, name := range names {
 		established[name] = true
 	}
-	used, failing, digests = make(map[string]string), make(map[string]string), make(map[string]string)
+	used, failing, digests = make(map[string]string), make(map[string]string), make(map[string][]string)
 	w := &a.images
 	w.mu.Lock()
 	for _, u := range w.used {
 		if established[u.registry] {
-			used[u.name], digests[u.name] = u.registry, u.digest
+			used[u.name], digests[u.name] = u.registry, u.digests
 		}
 	}
 	w.mu.Unlock()
@@ -146,7 +153,7 @@ func (a *Agent) watchImages(ctx context.Context) {
 
 // askImage asks for one image: for all about it where it fails, else whether it is still what the node has. It is nil where the runtime's
 // configuration could not be read.
-func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest string) *ImageState {
+func (a *Agent) askImage(ctx context.Context, name string, deep bool, digests []string) *ImageState {
 	config, err := a.registries.configuration(ctx)
 	if err != nil {
 		return nil
@@ -159,7 +166,7 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest str
 		state.Layers = nil // what a person asks for is asked anew
 	} else {
 		state.Image = prober.Resolve(ctx, name, endpoints, probe.Anywhere)
-		state.Standing = standing(state.Image, digest)
+		state.Standing = standing(state.Image, digests)
 	}
 	if state.OK != nil {
 		a.metrics.CountImageProbe(state.Registry, state.Cause)
@@ -169,8 +176,8 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digest str
 	return state
 }
 
-// standing is how an image stands at its registry, beside the digest that the node has.
-func standing(i *probe.Image, digest string) Standing {
+// standing is how an image stands at its registry, beside the digests that the node has.
+func standing(i *probe.Image, digests []string) Standing {
 	switch {
 	case i.OK == nil:
 		return ""
@@ -178,7 +185,7 @@ func standing(i *probe.Image, digest string) Standing {
 		return Missing
 	case !*i.OK:
 		return ""
-	case i.Digest != digest:
+	case !slices.Contains(digests, i.Digest):
 		return Moved
 	}
 	return There

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,9 +39,17 @@ func TestImagesAtTheirRegistry(t *testing.T) {
 	set := func(digest string) { mu.Lock(); now = digest; mu.Unlock() }
 	name := strings.TrimPrefix(s.URL, "http://")
 	w := newWorld(t)
-	w.runtime.SetImages(critest.Image{ID: strings.Repeat("a", 64), Tags: []string{name + "/shop/web:1"}, Digests: []string{name + "/shop/web@" + digest}},
+	// As CRI-O tells an image of an index that was named once more on the node, and one that was built there.
+	const instance = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	w.runtime.SetImages(
+		critest.Image{
+			ID: strings.Repeat("a", 64), Tags: []string{name + "/shop/web:1", "localhost/web:1"},
+			Digests: []string{"localhost/web@" + instance, "localhost/web@" + digest, name + "/shop/web@" + instance, name + "/shop/web@" + digest},
+		},
+		critest.Image{ID: strings.Repeat("c", 64), Tags: []string{"localhost/tool:1"}, Digests: []string{"localhost/tool@" + other}},
 		critest.Image{ID: strings.Repeat("b", 64), Tags: []string{name + "/shop/unused:1"}, Digests: []string{name + "/shop/unused@" + other}})
 	w.runtime.AddContainer(critest.Container{Namespace: "shop", Pod: "web-0", Name: "app", Image: name + "/shop/web:1", Created: time.Now()})
+	w.runtime.AddContainer(critest.Container{Namespace: "shop", Pod: "tool-0", Name: "app", Image: "localhost/tool:1", Created: time.Now()})
 	w.run(probing(), func(c *agent.Config) { c.Probing.ImageInterval = 50 * time.Millisecond })
 
 	standing := func(want agent.Standing) func() bool {
@@ -54,6 +63,14 @@ func TestImagesAtTheirRegistry(t *testing.T) {
 	w.until("the rate limit is told", func() bool {
 		return w.metric(`pullwatch_registry_rate_limit_remaining_requests{registry="` + name + `",source="anonymous"} 76`)
 	})
+	set(instance)
+	w.until("either digest is its own", func() bool {
+		all := w.fetch().ImageProbes.Value
+		return len(all) == 1 && all[0].Digest == instance && all[0].Standing == agent.There
+	})
+	if from := w.fetch().Images.Value.Registries; slices.Contains(from, "localhost") || !slices.Contains(from, name) || w.registry("localhost") != nil {
+		t.Errorf("established are %q", from)
+	}
 	set(other)
 	w.until("its tag names another", standing(agent.Moved))
 	set("")

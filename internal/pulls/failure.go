@@ -85,6 +85,16 @@ func InFull(image string) string {
 	return named.String()
 }
 
+// PulledFrom is the registry that an image on a node came from, by a name with a digest of it. CRI-O gives each image such names, also one that was built
+// or loaded here and never pulled: those that its tools call localhost/ came from nowhere, others cannot be told.
+func PulledFrom(digested string) string {
+	registry := Registry(digested)
+	if registry == "localhost" {
+		return ""
+	}
+	return registry
+}
+
 // Sort orders failures as people read them: by namespace, pod, container.
 func Sort(failures []Failure) {
 	slices.SortFunc(failures, func(a, b Failure) int {

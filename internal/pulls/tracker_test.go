@@ -422,6 +422,15 @@ func TestInFull(t *testing.T) {
 	}
 }
 
+func TestPulledFrom(t *testing.T) {
+	const digest = "@sha256:8968d79d46c91913a16a72bd56ca6ff15f3d07e13b0b64b3dc8c9d3c0f14b920"
+	for name, want := range map[string]string{"ghcr.io/a/b": "ghcr.io", "localhost/a": "", "localhost:5000/a": "localhost:5000", "docker.io/library/localhost": "docker.io", "Upper": ""} {
+		if got := pulls.PulledFrom(name + digest); got != want {
+			t.Errorf("PulledFrom(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestConcurrent: the stream observes, the asker answers and everybody reads at once. The race detector is the judge; at the end
 // everything is quiet again.
 func TestConcurrent(t *testing.T) {
