@@ -148,11 +148,11 @@ func (p *program) probe(ctx context.Context, r *reaching, targets []target) (*pr
 		})
 	}
 	if len(images) > 0 {
-		match := probe.MatchRuntime(config.Name, p.platform(ctx))
+		machine := probe.Machine{Runtime: config.Name, Platform: p.platform(ctx)}
 		for i, image := range images {
 			all.Go(func() {
 				slots <- struct{}{}
-				answer.Images[i] = imageAnswer{Image: prober.Image(ctx, image.name, config.Registries.Lookup(image.image), probe.Anywhere, match), ReadAs: image.readAs()}
+				answer.Images[i] = imageAnswer{Image: prober.Image(ctx, image.name, config.Registries.Lookup(image.image), probe.Anywhere, machine), ReadAs: image.readAs()}
 				<-slots
 			})
 		}

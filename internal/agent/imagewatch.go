@@ -162,7 +162,7 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digests []
 	state := &ImageState{Registry: pulls.Registry(name), Failing: deep}
 	endpoints := config.Registries.Lookup(pulls.InFull(name))
 	if deep {
-		state.Image = prober.Image(ctx, name, endpoints, probe.Anywhere, probe.MatchRuntime(a.runtimeName(), a.platform()))
+		state.Image = prober.Image(ctx, name, endpoints, probe.Anywhere, probe.Machine{Runtime: a.runtimeName(), Platform: a.platform()})
 		state.Layers = nil // what a person asks for is asked anew
 	} else {
 		state.Image = prober.Resolve(ctx, name, endpoints, probe.Anywhere)

@@ -120,10 +120,10 @@ func (p *Prober) Resolve(ctx context.Context, image string, answer *registries.A
 	return p.image(ctx, image, answer, reach, func(ctx context.Context, i *Image, s *session, ask string) { i.resolve(ctx, s, ask) })
 }
 
-// Image asks for an image at the endpoints of its registry, in their order, as far as the first layer's first byte. match picks of the
-// platforms that an index offers the one that this node's runtime takes; it gives -1 for none.
-func (p *Prober) Image(ctx context.Context, image string, answer *registries.Answer, reach Reach, match func(offered []string) int) *Image {
-	return p.image(ctx, image, answer, reach, func(ctx context.Context, i *Image, s *session, ask string) { i.ask(ctx, s, ask, match) })
+// Image asks for an image at the endpoints of its registry, in their order, as far as the first layer's first byte, as for
+// a machine.
+func (p *Prober) Image(ctx context.Context, image string, answer *registries.Answer, reach Reach, m Machine) *Image {
+	return p.image(ctx, image, answer, reach, func(ctx context.Context, i *Image, s *session, ask string) { i.ask(ctx, s, ask, m) })
 }
 
 func (p *Prober) image(
@@ -213,7 +213,7 @@ func (i *Image) resolve(ctx context.Context, s *session, ask string) (ok bool) {
 }
 
 // ask goes the way of a pull at one endpoint.
-func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]string) int) {
+func (i *Image) ask(ctx context.Context, s *session, ask string, machine Machine) {
 	// 1. What the tag names.
 	if !i.resolve(ctx, s, ask) {
 		return
@@ -233,7 +233,7 @@ func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]st
 			of = append(of, d)
 			i.Platforms = append(i.Platforms, bounded(strings.TrimSuffix(d.Platform.OS+"/"+d.Platform.Architecture+"/"+d.Platform.Variant, "/"), 60))
 		}
-		n := match(i.Platforms)
+		n := machine.pick(i.Platforms)
 		if n < 0 || n >= len(of) {
 			i.fail(cause.PlatformMismatch, fmt.Errorf("it is built for %s", strings.Join(i.Platforms[:min(len(i.Platforms), 10)], ", ")))
 			return
@@ -260,7 +260,7 @@ func (i *Image) ask(ctx context.Context, s *session, ask string, match func([]st
 		i.DownloadBytes += layer.Size
 	}
 	// 3. What it unpacks to, and, of a single manifest, for what it is built: its configuration says so.
-	i.configuration(ctx, s, m.Config, match)
+	i.configuration(ctx, s, m.Config, machine)
 	if i.Cause != cause.None {
 		return
 	}
@@ -318,7 +318,7 @@ func (i *Image) sound(text string) bool {
 }
 
 // configuration reads an image's. A runtime pulls an image that is no index and built for another platform without a word.
-func (i *Image) configuration(ctx context.Context, s *session, config descriptor, match func([]string) int) {
+func (i *Image) configuration(ctx context.Context, s *session, config descriptor, machine Machine) {
 	v := s.do(ctx, http.MethodGet, "blobs/"+config.Digest, "*/*")
 	if !i.good(v, config.Digest) {
 		return
@@ -345,7 +345,7 @@ func (i *Image) configuration(ctx context.Context, s *session, config descriptor
 	}
 	i.Platform = bounded(strings.TrimSuffix(c.OS+"/"+c.Architecture+"/"+c.Variant, "/"), 60)
 	i.Platforms = []string{i.Platform}
-	if match(i.Platforms) < 0 {
+	if !Runs(machine.Platform)(i.Platform) {
 		i.Warnings = append(i.Warnings, "it is built for "+i.Platform+" alone: the runtime pulls it all the same, and it fails when it starts (exec format error)")
 	}
 }

@@ -130,7 +130,7 @@ func (h *hub) ask(t *testing.T, ca *authority, ref string, change func(*registri
 	if change != nil {
 		change(e)
 	}
-	i := (&Prober{Proxying: direct, Resolver: names(nil)}).Image(t.Context(), "hub.test/team/app"+ref, &registries.Answer{Endpoints: []registries.Endpoint{*e}}, Anywhere, MatchContainerd(amd64))
+	i := (&Prober{Proxying: direct, Resolver: names(nil)}).Image(t.Context(), "hub.test/team/app"+ref, &registries.Answer{Endpoints: []registries.Endpoint{*e}}, Anywhere, Machine{"containerd", amd64})
 	if text, _ := json.Marshal(i); strings.Contains(string(text), "PLANTED") {
 		t.Errorf("a secret is reported: %s", text)
 	}
@@ -304,7 +304,7 @@ func TestImagePastAMirror(t *testing.T) {
 	dead := *endpointOf(t, "https://127.0.0.1:1", nil)
 	dead.Mirror = true
 	ask := func() *Image {
-		return (&Prober{Proxying: direct}).Image(t.Context(), "hub.test/team/app:1", &registries.Answer{Endpoints: append([]registries.Endpoint{dead}, all...)}, Anywhere, MatchContainerd(amd64))
+		return (&Prober{Proxying: direct}).Image(t.Context(), "hub.test/team/app:1", &registries.Answer{Endpoints: append([]registries.Endpoint{dead}, all...)}, Anywhere, Machine{"containerd", amd64})
 	}
 	if i := ask(); i.OK == nil || !*i.OK || !strings.HasPrefix(i.Endpoint, origin.URL) {
 		t.Errorf("%+v", i)
@@ -352,10 +352,22 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// TestImageOlderPlatform: CRI-O takes no image for 386 from an index on amd64. One that is nothing else it takes without a look, and it runs.
+func TestImageOlderPlatform(t *testing.T) {
+	ca := newAuthority(t)
+	h := newHub(t, ca)
+	h.image("1", "linux/386")
+	i := (&Prober{Proxying: direct}).Image(t.Context(), "hub.test/team/app:1", &registries.Answer{Endpoints: []registries.Endpoint{*endpointOf(t, h.URL, ca.pool)}}, Anywhere,
+		Machine{"cri-o", amd64})
+	if i.OK == nil || !*i.OK || len(i.Warnings) > 0 {
+		t.Errorf("%+v", i)
+	}
+}
+
 func TestImageReach(t *testing.T) {
 	e := endpointOf(t, "http://metadata.test", nil)
 	p := &Prober{Proxying: direct, Resolver: names(map[string][]netip.Addr{"metadata.test": {netip.MustParseAddr("169.254.169.254")}})}
-	i := p.Image(t.Context(), "metadata.test/latest/x:1", &registries.Answer{Endpoints: []registries.Endpoint{*e}}, NotThisNode, MatchContainerd(amd64))
+	i := p.Image(t.Context(), "metadata.test/latest/x:1", &registries.Answer{Endpoints: []registries.Endpoint{*e}}, NotThisNode, Machine{"containerd", amd64})
 	if i.OK != nil || i.NotChecked == "" {
 		t.Errorf("%+v", i)
 	}

@@ -63,12 +63,18 @@ func MatchCRIO(own v1.Platform) func(offered []string) int {
 	}
 }
 
-// MatchRuntime picks as the runtime of that name does: "containerd" or "cri-o". One that is not known is taken for containerd.
-func MatchRuntime(name string, own v1.Platform) func(offered []string) int {
-	if name == "cri-o" {
-		return MatchCRIO(own)
+// Machine is what images are pulled for.
+type Machine struct {
+	Runtime  string // containerd or cri-o; one that is not known is taken for containerd
+	Platform v1.Platform
+}
+
+// pick picks of the platforms that an index offers the one that the runtime takes; it gives -1 for none.
+func (m Machine) pick(offered []string) int {
+	if m.Runtime == "cri-o" {
+		return MatchCRIO(m.Platform)(offered)
 	}
-	return MatchContainerd(own)
+	return MatchContainerd(m.Platform)(offered)
 }
 
 // OwnPlatform is what this program was built for and runs on. In a pod that is what the runtime takes: it has pulled this very program.

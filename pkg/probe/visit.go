@@ -111,8 +111,13 @@ func (p *Prober) visit(ctx context.Context, c call) *visit {
 	response, err := transport.RoundTrip(request)
 	switch {
 	case err == nil:
-	case strings.Contains(err.Error(), "readLoopPeekFailLocked"): // net/http has no words for it
-		err = errors.New("it speaks before it is asked, and not HTTP")
+	case strings.Contains(err.Error(), "readLoopPeekFailLocked"): // something came before the request was written
+		var alert *net.OpError
+		if errors.As(err, &alert) { // of TLS, whose 1.3 refuses certificates after the handshake
+			err = alert
+		} else { // net/http has no words for it
+			err = errors.New("it speaks before it is asked, and not HTTP")
+		}
 	case errors.Is(err, io.EOF):
 		err = fmt.Errorf("the other side hung up: %w", err)
 	}
