@@ -62,7 +62,7 @@ var ownFlags = append([]string{"example", "output"}, notInFile...)
 
 func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 	found, err := p.settings.discover()
-	if err != nil && found.Runtime.Value == "" && cri.KindOf(err) != cri.Missing { // that no socket exists yet is no wrong setting
+	if err != nil && !p.settings.noRuntime && found.Runtime.Value == "" && cri.KindOf(err) != cri.Missing { // that no socket exists yet is no wrong setting
 		return nil, err
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -75,7 +75,7 @@ func (p *program) inForce(cmd *cobra.Command) (settings []setting, err error) {
 			s.Value, s.Source = found.Runtime.Value, cmp.Or(s.Source, found.Runtime.Source)
 		case f.Name == "image-endpoint" && found.Image.Value != "":
 			s.Value, s.Source = found.Image.Value, cmp.Or(s.Source, found.Image.Source)
-		case f.Name == "runtime-endpoint", f.Name == "image-endpoint":
+		case (f.Name == "runtime-endpoint" || f.Name == "image-endpoint") && !p.settings.noRuntime:
 			s.Source = "none found on this node yet"
 		case f.Name == "config" && found.FileName != "":
 			s.Value = found.FileName

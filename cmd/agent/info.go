@@ -61,6 +61,7 @@ type runtimeInfo struct {
 	// without credentials.
 	Missing []string `json:"missing,omitempty"`
 	Moved   []string `json:"moved,omitempty"`
+	Skipped bool     `json:"skipped,omitempty"`
 	Error   string   `json:"error,omitempty"`
 }
 
@@ -136,7 +137,10 @@ func (p *program) info(ctx context.Context) (*infoAnswer, error) {
 		}
 		answer.Node.Name = snapshot.NodeName
 	}
-	problem := p.runtimeInfo(ctx, &answer.Runtime)
+	var problem error
+	if answer.Runtime.Skipped = p.settings.noRuntime || snapshot != nil && snapshot.Runtime.Skipped; !answer.Runtime.Skipped {
+		problem = p.runtimeInfo(ctx, &answer.Runtime)
+	}
 	p.nodeInfo(ctx, snapshot, &answer.Node)
 	answer.Runtime.Platform = platforms.Format(platformOf(snapshot, &answer.Node))
 	return answer, problem
@@ -280,6 +284,9 @@ func (p *program) printInfo(a *infoAnswer) (err error) {
 		for _, image := range r.Moved {
 			line("", "in use here, and its tag names another image at its registry: %s", image)
 		}
+	}
+	if a.Runtime.Skipped {
+		line("runtime", "not checked: told to do without a container runtime")
 	}
 	if a.Runtime.Error != "" {
 		line("runtime", "not seen: %s", firstLine(a.Runtime.Error))

@@ -53,7 +53,7 @@ func runCommand(p *program) *cobra.Command {
 		Long: `Runs the agent of this node until it is told to stop: follows the node's pods and the container runtime, names the cause of each
 pull that fails, and serves metrics and health on --listen-address, a page for people on --page-address, and the other commands on --socket.
 
-What is missing costs only what depends on it: without an API server (--no-kube) no pod is known, without a runtime no image.
+What is missing costs only what depends on it: without an API server (--no-kube) no pod is known, without a runtime (--no-runtime) no image.
 
 Exit codes: 0 stopped as told, 2 could not start.`,
 		Args: atMost(0),
@@ -126,7 +126,8 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 	klog.SetLogger(logr.Discard()) // client-go's own log repeats what the streams tell
 	tuneMemory(log)
 	config := agent.Config{
-		Version: build.version, Revision: build.revision, NodeName: p.settings.nodeName, Settings: p.settings.criSettings(), Timeout: p.settings.timeout,
+		Version: build.version, Revision: build.revision, NodeName: p.settings.nodeName,
+		Settings: p.settings.criSettings(), NoRuntime: p.settings.noRuntime, Timeout: p.settings.timeout,
 		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, Probing: agent.Probing{
 			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, RateLimitImages: f.rateLimitImages,
 			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
@@ -136,7 +137,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		Listen: f.listen, WebConfig: f.webConfig, Socket: p.settings.socket, Log: log,
 	}
 	// That no socket exists yet may pass; a setting that is wrong will not.
-	if _, err := p.settings.discover(); err != nil && cri.KindOf(err) != cri.Missing {
+	if _, err := p.settings.discover(); err != nil && !p.settings.noRuntime && cri.KindOf(err) != cri.Missing {
 		return err
 	}
 	if !p.settings.noKube {

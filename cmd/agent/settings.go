@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pullwatch/pullwatch/internal/agent"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/pkg/cri"
 )
@@ -33,7 +34,7 @@ type settings struct {
 	debug                                     bool
 
 	file, socket, kubeconfig, nodeName string
-	noKube                             bool
+	noKube, noRuntime                  bool
 
 	sources map[string]string // of each flag that is not at its default
 }
@@ -49,6 +50,7 @@ func (s *settings) global(f *pflag.FlagSet) {
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server (default KUBECONFIG, then ~/.kube/config, then the pod's service account)")
 	f.StringVar(&s.nodeName, "node-name", "", "name of this node in the cluster (NODE_NAME; default the host's name)")
 	f.BoolVar(&s.noKube, "no-kube", false, "do without an API server")
+	f.BoolVar(&s.noRuntime, "no-runtime", false, "do without a container runtime, whatever socket there is")
 }
 
 // notInFile are the flags of the agent that make no sense in a file.
@@ -212,6 +214,9 @@ func (s *settings) criSettings() cri.Settings {
 
 // discover finds the container runtime's socket.
 func (s *settings) discover() (cri.Found, error) {
+	if s.noRuntime {
+		return cri.Found{}, agent.ErrNoRuntime
+	}
 	found, err := cri.Discover(s.criSettings())
 	return found, withHint(err, "Correct the setting; \"pullwatch config\" shows what is in force and where it came from.")
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Version, Revision string
 	NodeName          string
 	Settings          cri.Settings // where the runtime is
+	NoRuntime         bool         // told to do without one
 	Timeout           time.Duration
 	Kube              *kube.Client  // nil: told to do without an API server
 	Registries        []string      // established by configuration
@@ -80,7 +81,8 @@ type Agent struct {
 	registries *registryWatch
 	images     imageWatch
 	store      imageStore
-	volumes    imageVolumes
+	volumes    ofPods // images that they mount
+	pulled     ofPods // registries that images of their containers were pulled from
 	disks      diskWatch
 	minAge     atomic.Int64 // how long the kubelet leaves a new image alone, in nanoseconds
 	checks     []*check
@@ -123,24 +125,30 @@ const (
 
 // New prepares an agent.
 func New(c Config) *Agent {
+	if c.NoRuntime {
+		c.Probing.Interval = 0 // only the runtime tells whom to ask
+	}
 	a := &Agent{config: c, log: c.Log, started: time.Now()}
 	a.metrics = metrics.New(metrics.Options{
 		Version: c.Version, Revision: c.Revision, MaxFailing: c.MaxFailingSeries, MaxRegistries: c.MaxRegistries,
 	})
-	a.runtime = &runtimeSource{settings: c.Settings, config: cri.Config{Timeout: c.Timeout, Observe: a.observeCall}}
+	a.runtime = &runtimeSource{none: c.NoRuntime, settings: c.Settings, config: cri.Config{Timeout: c.Timeout, Observe: a.observeCall}}
 	a.tracker = pulls.NewTracker(time.Now, a.changed)
+	a.volumes.read, a.pulled.read = mountedImages, pulledFrom
 	a.registries = newRegistryWatch(c.Probing, a.runtime, "pullwatch/"+c.Version)
-	a.checks = []*check{
-		{name: "runtime", interval: runtimeEvery, timeout: 10 * time.Second, run: a.checkRuntime},
-		{name: "images", interval: imagesEvery, timeout: 30 * time.Second, run: a.checkImages},
-		{name: "disk", interval: diskEvery, timeout: 20 * time.Second, run: a.checkDisk},
+	if !c.NoRuntime {
+		a.checks = []*check{
+			{name: "runtime", interval: runtimeEvery, timeout: 10 * time.Second, run: a.checkRuntime},
+			{name: "images", interval: imagesEvery, timeout: 30 * time.Second, run: a.checkImages},
+		}
 	}
+	a.checks = append(a.checks, &check{name: "disk", interval: diskEvery, timeout: 20 * time.Second, run: a.checkDisk})
 	for _, c := range a.checks {
 		c.done = make(chan struct{})
 	}
 	a.judged.Store(&judged{})
-	a.snapshot.runtime.Store(&Part[Runtime]{})
-	a.snapshot.images.Store(&Part[Images]{})
+	a.snapshot.runtime.Store(&Part[Runtime]{Skipped: c.NoRuntime})
+	a.snapshot.images.Store(&Part[Images]{Skipped: c.NoRuntime})
 	a.snapshot.registries.Store(&Part[[]RegistryState]{Skipped: c.Probing.Interval == 0})
 	a.store.changed = make(chan struct{}, 1)
 	a.snapshot.disk.Store(&Part[*disk.Report]{})
@@ -148,7 +156,11 @@ func New(c Config) *Agent {
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
 	if c.Kube != nil {
-		a.pods = c.Kube.PodStream(podSinks{a.tracker, &a.volumes}, func(s kube.StreamState) { a.streamChanged("pods", s) })
+		images := &a.volumes
+		if c.NoRuntime { // which tells it better
+			images = &a.pulled
+		}
+		a.pods = c.Kube.PodStream(podSinks{a.tracker, images}, func(s kube.StreamState) { a.streamChanged("pods", s) })
 		a.node = c.Kube.NodeStream(a.nodeChanged, func(s kube.StreamState) { a.streamChanged("nodes", s) })
 		a.metrics.SetStream("pods", false)
 		a.metrics.SetStream("nodes", false)
@@ -182,7 +194,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, c := range a.checks {
 		group.Go(func() error { c.loop(ctx, a.log, a.metrics.ObserveCheck); return nil })
 	}
-	group.Go(func() error { a.inspectImages(ctx); return nil })
+	if !a.config.NoRuntime {
+		group.Go(func() error { a.inspectImages(ctx); return nil })
+	}
 	if k := a.config.Kube; k != nil {
 		group.Go(func() error { a.pods.Run(ctx); return nil })
 		group.Go(func() error { a.node.Run(ctx); return nil })
@@ -409,7 +423,7 @@ func (a *Agent) ready() error {
 			continue
 		}
 	}
-	if !a.runtimeSeen.Load() {
+	if !a.config.NoRuntime && !a.runtimeSeen.Load() {
 		r := a.snapshot.runtime.Load()
 		missing = append(missing, fmt.Errorf("container runtime not seen yet: %s", cmp.Or(r.Error, r.Value.Reason, "no answer yet")))
 	}

@@ -28,10 +28,10 @@ func (a *Agent) judge(ctx context.Context) {
 	resumed := a.config.Kube == nil
 	for range every(ctx, judgeEvery) {
 		if node := a.snapshot.node.Load().Value; !resumed && node.UID != "" {
-			found := verdictsOf(node.Conditions)
+			found, gone := a.verdictsOf(node.Conditions)
 			state, resumed = health.Resume(found), true
 			if a.status != nil {
-				a.status.Found(node.UID, found)
+				a.status.Found(node.UID, found, gone)
 			}
 		}
 		if !resumed {
@@ -51,14 +51,30 @@ func (a *Agent) judge(ctx context.Context) {
 	}
 }
 
-// verdictsOf is what of a node's conditions is ours.
-func verdictsOf(conditions []kube.Condition) (found []health.Verdict) {
+// verdictsOf is what of a node's conditions is ours. Gone are those that an agent that was told otherwise has left there.
+func (a *Agent) verdictsOf(conditions []kube.Condition) (found []health.Verdict, gone []health.Type) {
+	unjudged := a.config.unjudged()
 	for _, c := range conditions {
-		if t := health.Type(c.Type); slices.Contains(health.Types, t) {
+		switch t := health.Type(c.Type); {
+		case !slices.Contains(health.Types, t):
+		case slices.Contains(unjudged, t):
+			gone = append(gone, t)
+		default:
 			found = append(found, health.Verdict{Type: t, True: c.Status == "True", Reason: c.Reason, Message: c.Message, Since: c.Since})
 		}
 	}
-	return found
+	return found, gone
+}
+
+// unjudged are the conditions of which nothing will ever be known, since the agent was told to do without what they take.
+func (c *Config) unjudged() (types []health.Type) {
+	if c.NoRuntime {
+		types = append(types, health.ContainerRuntimeUnavailable, health.ImageFilesystemPressure)
+	}
+	if c.Probing.Interval == 0 {
+		types = append(types, health.RegistryUnreachable)
+	}
+	return types
 }
 
 // observation is what is known now. What was not seen, or cannot be seen at present, is left out.
@@ -69,9 +85,9 @@ func (a *Agent) observation() (seen health.Observation) {
 			Up: runtime.Value.Up, Ready: runtime.Value.Ready, Reason: runtime.Value.Reason, Seen: a.runtimeSeen.Load(), KubeletAgrees: kubeletBlamesRuntime(node),
 		}
 	}
-	if failures := a.snapshot.failures.Load(); !failures.At.IsZero() && failures.Error == "" && !images.At.IsZero() {
+	if failures := a.snapshot.failures.Load(); !failures.At.IsZero() && failures.Error == "" && (images.Skipped || !images.At.IsZero()) {
 		pulls := &health.Pulls{Established: make(map[string]bool)}
-		for _, name := range a.established() {
+		for _, name := range slices.Concat(a.established(), a.pulled.all()) {
 			pulls.Established[name] = true
 		}
 		for i := range failures.Value {
@@ -82,7 +98,9 @@ func (a *Agent) observation() (seen health.Observation) {
 		}
 		seen.Pulls = pulls
 	}
-	seen.Registries = a.askedRegistries()
+	if a.config.Probing.Interval > 0 {
+		seen.Registries = a.askedRegistries()
+	}
 	if d := a.snapshot.disk.Load(); d.Value != nil && d.Error == "" && time.Since(d.At) < diskLasts {
 		seen.Disk = diskObservation(d.Value, a.config.Disk.Window)
 	}

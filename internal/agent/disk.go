@@ -109,8 +109,12 @@ func (l *DiskLook) Report(ctx context.Context) (*disk.Report, error) {
 		sandbox := disk.FindSandbox(l.Runtime.SandboxImage, l.Images)
 		known.Sandbox = &sandbox
 	}
+	wanted := disk.ImageFS
+	if l.Client == nil { // which alone tells where images are
+		wanted = disk.NodeFS
+	}
 	for _, u := range known.Found.Unseen {
-		if u.Role == disk.ImageFS && err == nil {
+		if u.Role == wanted && err == nil {
 			err = u.Err
 		}
 	}
@@ -128,6 +132,11 @@ func (a *Agent) checkDisk(ctx context.Context) error {
 	look.Images, look.Unused = a.store.listed, a.store.unused
 	a.store.mu.Unlock()
 	report, unseen := look.Report(ctx)
+	if a.config.NoRuntime { // that is no trouble of this look, and said once for images and containers
+		err = nil
+		report.Unseen = slices.DeleteFunc(report.Unseen, func(u disk.UnseenReport) bool { return u.Role != disk.NodeFS })
+		report.Unseen = append(report.Unseen, disk.UnseenReport{Role: disk.ImageFS, Error: ErrNoRuntime.Error(), Do: hint(ErrNoRuntime)})
+	}
 	report.Kubelet = a.kubeletSays(ctx, report)
 	a.publishDisk(report)
 	return errors.Join(err, unseen)

@@ -23,7 +23,7 @@ func (a *Agent) page() web.State {
 			Up: runtime.Up, Ready: runtime.Ready, Reason: runtime.Reason, Images: s.Images.Value.Count, ImagesSeen: seenOf(&s.Images),
 		},
 		Conditions: web.Conditions{
-			Seen: seenOf(&s.Node), OnNode: node.Conditions, Judged: now.verdicts, Coming: now.coming, Written: a.status != nil,
+			Seen: seenOf(&s.Node), OnNode: node.Conditions, Judged: now.verdicts, Coming: now.coming, Unjudged: a.config.unjudged(), Written: a.status != nil,
 			Kubelet: node.KubeletVersion, OSImage: node.OSImage, Kernel: node.KernelVersion, Processor: node.Architecture,
 		},
 		Failures:   web.Failures{Seen: seenOf(&s.Failures), List: s.Failures.Value},

@@ -11,9 +11,22 @@ import (
 	"github.com/pullwatch/pullwatch/pkg/metrics"
 )
 
+// ErrNoRuntime says that the container runtime is not asked, since that is what was told.
+var ErrNoRuntime error = noRuntime{}
+
+type noRuntime struct{}
+
+func (noRuntime) Error() string { return "told to do without a container runtime (--no-runtime)" }
+
+// Hint is one sentence on what to do.
+func (noRuntime) Hint() string {
+	return "Leave out --no-runtime, or PULLWATCH_NO_RUNTIME, where the runtime's socket can be reached; in a pod, mount the directory of the socket."
+}
+
 // runtimeSource gives the client of the container runtime. Where no socket was named it looks for one until there is one: the agent may
 // start before the runtime does.
 type runtimeSource struct {
+	none     bool // told to do without
 	settings cri.Settings
 	config   cri.Config // timeouts and hooks
 
@@ -23,6 +36,9 @@ type runtimeSource struct {
 }
 
 func (r *runtimeSource) get() (*cri.Client, string, error) {
+	if r.none {
+		return nil, "", ErrNoRuntime
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.client != nil {
@@ -133,10 +149,12 @@ func (a *Agent) publishFacts() {
 			used++
 		}
 	}
-	a.metrics.SetRuntime(metrics.Runtime{
-		Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count, UnusedImages: images.Value.Unused, PulledAgain: images.Value.PulledAgain,
-		WrongPlatformUsed: used, WrongPlatformUnused: len(images.Value.WrongPlatform) - used,
-	})
+	if !a.config.NoRuntime {
+		a.metrics.SetRuntime(metrics.Runtime{
+			Reachable: r.Reachable, Up: r.Up, Ready: r.Ready, Images: count, UnusedImages: images.Value.Unused, PulledAgain: images.Value.PulledAgain,
+			WrongPlatformUsed: used, WrongPlatformUnused: len(images.Value.WrongPlatform) - used,
+		})
+	}
 	info := metrics.Node{
 		Architecture: node.Architecture, OS: node.OperatingSystem, OSImage: node.OSImage, Kernel: node.KernelVersion,
 		Runtime: r.Name, RuntimeVersion: r.Version, Kubelet: node.KubeletVersion,

@@ -46,6 +46,7 @@ type Container struct {
 	Kind    Kind
 	Image   string   // as the pod spec names it
 	Volumes []string // the references of the image volumes that it mounts
+	Pulled  string   // its image by digest, as the runtime recorded it with the pull; empty where it did not, as of one that was imported
 	State   State
 	Reason  string // why it waits
 	Message string
@@ -134,6 +135,7 @@ func reducePod(p *corev1.Pod) Pod {
 		for i := range statuses {
 			if statuses[i].Name == name {
 				c.setState(&statuses[i].State)
+				c.Pulled = pulled(statuses[i].ImageID)
 				break
 			}
 		}
@@ -166,6 +168,17 @@ func (c *Container) setState(s *corev1.ContainerState) {
 	case s.Waiting != nil:
 		c.State, c.Reason, c.Message = Waiting, bounded(s.Waiting.Reason), bounded(s.Waiting.Message)
 	}
+}
+
+// pulled is the reference by digest in an ImageID, which else is the image's own ID. Some runtimes put a scheme before it.
+func pulled(imageID string) string {
+	if _, ref, ok := strings.Cut(imageID, "://"); ok {
+		imageID = ref
+	}
+	if !strings.Contains(imageID, "@") {
+		return ""
+	}
+	return bounded(imageID)
 }
 
 func imageVolumes(volumes []corev1.Volume) map[string]string {

@@ -69,6 +69,23 @@ func TestReducePod(t *testing.T) {
 	}
 }
 
+// TestPulled: an image is known by digest where it was pulled. One that was imported has an ID alone, and one that waits has none.
+func TestPulled(t *testing.T) {
+	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for imageID, want := range map[string]string{
+		"registry.example.com/shop/web@" + digest:        "registry.example.com/shop/web@" + digest,
+		"docker-pullable://docker.io/shop/web@" + digest: "docker.io/shop/web@" + digest,
+		digest: "",
+		"":     "",
+	} {
+		p := everything()
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", ImageID: imageID}}
+		if got := reducePod(p).Containers[2].Pulled; got != want {
+			t.Errorf("%q was pulled as %q, want %q", imageID, got, want)
+		}
+	}
+}
+
 // TestPodStates: how far a pod is.
 func TestPodStates(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -26,10 +26,14 @@ type NodeEvent struct {
 }
 
 // PatchConditions writes conditions into the own node's status, with a heartbeat at the given time. It is a strategic merge patch, merged by
-// type: conditions of others are not touched, whoever writes them at the same moment.
+// type: conditions of others are not touched, whoever writes them at the same moment. One without a status is taken off.
 func (c *Client) PatchConditions(ctx context.Context, conditions []Condition, at time.Time) error {
-	list := make([]corev1.NodeCondition, len(conditions))
+	list := make([]any, len(conditions))
 	for i, condition := range conditions {
+		if condition.Status == "" {
+			list[i] = removal(condition.Type)
+			continue
+		}
 		list[i] = corev1.NodeCondition{
 			Type: corev1.NodeConditionType(condition.Type), Status: corev1.ConditionStatus(condition.Status),
 			Reason: condition.Reason, Message: condition.Message,
@@ -41,11 +45,16 @@ func (c *Client) PatchConditions(ctx context.Context, conditions []Condition, at
 
 // RemoveConditions takes conditions off a node. Those that are not there are no error.
 func (c *Client) RemoveConditions(ctx context.Context, node string, conditionTypes []string) error {
-	list := make([]map[string]string, len(conditionTypes))
+	list := make([]any, len(conditionTypes))
 	for i, t := range conditionTypes {
-		list[i] = map[string]string{"$patch": "delete", "type": t}
+		list[i] = removal(t)
 	}
 	return c.patchStatus(ctx, node, map[string]any{"conditions": list})
+}
+
+// removal is what takes a condition off in a strategic merge patch. One that is not there is no error.
+func removal(conditionType string) map[string]string {
+	return map[string]string{"$patch": "delete", "type": conditionType}
 }
 
 func (c *Client) patchStatus(ctx context.Context, node string, status map[string]any) error {

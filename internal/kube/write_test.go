@@ -109,6 +109,13 @@ func TestPatchConditions(t *testing.T) {
 	if diff := cmp.Diff(others, now); diff != "" {
 		t.Errorf("conditions of others (-before +after):\n%s", diff)
 	}
+	// One without a status goes, and with it nothing else.
+	if err := c.PatchConditions(t.Context(), []Condition{both[1], {Type: "Ours"}, {Type: "NeverThere"}}, at); err != nil {
+		t.Fatal(err)
+	}
+	if now := conditionsOf(s, "node-1"); len(now) != len(others)+1 || now["OursToo"].Reason != "Fine" {
+		t.Errorf("conditions %+v, want one of ours beside those of others", now)
+	}
 	if node, err := c.Node(t.Context()); err != nil || !slices.Contains(node.Conditions, Condition{Type: "OursToo", Status: "False", Reason: "Fine", Message: "fine", Since: since.Local()}) {
 		t.Errorf("read back: %+v, %v", node.Conditions, err)
 	}

@@ -2,7 +2,8 @@
 //
 // It promises three things. A condition that changes its status is written at once, one that changes its text alone with the heartbeat. All
 // conditions go in one patch, so that a write costs every watcher of nodes one update. Nothing is written before the node's own conditions
-// were read, and nothing on a stop: how old a condition is shows in its heartbeat.
+// were read, and nothing on a stop: how old a condition is shows in its heartbeat. One that this agent judges no more is taken off, since it
+// would stand there for ever.
 package nodestatus
 
 import (
@@ -53,6 +54,7 @@ type Manager struct {
 	uid      string // of the Node; empty until it was read
 	verdicts []health.Verdict
 	written  []health.Verdict // as last written, or found on the node
+	gone     []health.Type    // to be taken off with the next write
 }
 
 // New makes a manager. heartbeat is the time between two writes of conditions that do not change; 0 is Heartbeat. observe is told of each
@@ -61,11 +63,11 @@ func New(w Writer, heartbeat time.Duration, log *slog.Logger, observe func(write
 	return &Manager{writer: w, heartbeat: cmp.Or(heartbeat, Heartbeat), log: log, observe: observe, now: time.Now, wake: make(chan struct{}, 1)}
 }
 
-// Found is told once what stands on the node, before the first Set.
-func (m *Manager) Found(uid string, conditions []health.Verdict) {
+// Found is told once what stands on the node, before the first Set, and what of it is judged no more.
+func (m *Manager) Found(uid string, conditions []health.Verdict, gone []health.Type) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.uid, m.written = uid, slices.Clone(conditions)
+	m.uid, m.written, m.gone = uid, slices.Clone(conditions), gone
 }
 
 // Set gives the verdicts that hold now.
@@ -88,9 +90,9 @@ func (m *Manager) due() bool {
 	return m.changed()
 }
 
-// changed tells whether a status differs from what was written. The caller holds the lock.
+// changed tells whether a status differs from what was written, or is to go. The caller holds the lock.
 func (m *Manager) changed() bool {
-	return slices.ContainsFunc(m.verdicts, func(v health.Verdict) bool {
+	return len(m.gone) > 0 || slices.ContainsFunc(m.verdicts, func(v health.Verdict) bool {
 		i := indexOf(m.written, v.Type)
 		return i < 0 || m.written[i].True != v.True
 	})
@@ -140,7 +142,7 @@ func (m *Manager) Run(ctx context.Context) {
 // write patches all conditions, and tells of those that changed by an event.
 func (m *Manager) write(ctx context.Context) error {
 	m.mu.Lock()
-	verdicts, before, uid := slices.Clone(m.verdicts), m.written, m.uid
+	verdicts, before, gone, uid := slices.Clone(m.verdicts), m.written, m.gone, m.uid
 	m.mu.Unlock()
 	if len(verdicts) == 0 || uid == "" {
 		return nil
@@ -149,6 +151,9 @@ func (m *Manager) write(ctx context.Context) error {
 	for i, v := range verdicts {
 		conditions[i] = kube.Condition{Type: string(v.Type), Status: status(v.True), Reason: v.Reason, Message: v.Message, Since: v.Since}
 	}
+	for _, t := range gone {
+		conditions = append(conditions, kube.Condition{Type: string(t)})
+	}
 	err := m.writer.PatchConditions(ctx, conditions, m.now())
 	m.observe("condition", err)
 	if err != nil {
@@ -156,8 +161,11 @@ func (m *Manager) write(ctx context.Context) error {
 		return err
 	}
 	m.mu.Lock()
-	m.written = verdicts
+	m.written, m.gone = verdicts, nil
 	m.mu.Unlock()
+	for _, t := range gone {
+		m.log.Info("condition taken off, since it is judged no more", "type", string(t))
+	}
 	for _, v := range verdicts {
 		i := indexOf(before, v.Type)
 		if i >= 0 && before[i].True == v.True || i < 0 && !v.True {

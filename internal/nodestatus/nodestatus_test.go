@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,7 +93,7 @@ func wait(d time.Duration) {
 
 func TestStatusAtOnceTextWithTheHeartbeat(t *testing.T) {
 	run(t, func(m *Manager, f *fake) {
-		m.Found("uid", nil)
+		m.Found("uid", nil, nil)
 		m.Set(verdicts(false, false, "fine"))
 		wait(time.Second)
 		if len(f.so().patches) != 1 || len(f.so().patches[0].conditions) != 2 || f.so().patches[0].conditions[0].Status != "False" {
@@ -130,7 +131,7 @@ func TestStatusAtOnceTextWithTheHeartbeat(t *testing.T) {
 func TestHeartbeats(t *testing.T) {
 	for _, heartbeat := range []time.Duration{Heartbeat, HeartbeatLeast} {
 		runWith(t, heartbeat, func(m *Manager, f *fake) {
-			m.Found("uid", nil)
+			m.Found("uid", nil, nil)
 			m.Set(verdicts(false, false, "fine"))
 			wait(12 * heartbeat)
 			patches := f.so().patches
@@ -162,14 +163,43 @@ func TestNothingBeforeTheNodeWasRead(t *testing.T) {
 
 // TestRestartWritesNothing: what stands on the node is what holds, so nothing changes and no event is due.
 func TestRestartWritesNothing(t *testing.T) {
-	run(t, func(m *Manager, f *fake) {
-		m.Found("uid", verdicts(true, false, "bad"))
+	const heartbeat = 1000 * Heartbeat // the first comes anywhere within it
+	runWith(t, heartbeat, func(m *Manager, f *fake) {
+		m.Found("uid", verdicts(true, false, "bad"), nil)
 		m.Set(verdicts(true, false, "bad, still"))
 		wait(time.Second)
 		if f.so().tries != 0 {
 			t.Errorf("%d writes", f.so().tries)
 		}
+		wait(2 * heartbeat)
+		if len(f.so().events) != 0 {
+			t.Errorf("%+v", f.so().events)
+		}
+	})
+}
+
+// TestJudgedNoMore: what an agent that was told otherwise has left goes with the first write, once, and an outage does not keep it.
+func TestJudgedNoMore(t *testing.T) {
+	run(t, func(m *Manager, f *fake) {
+		f.broken.Store(true)
+		m.Found("uid", verdicts(false, false, "fine")[1:], []health.Type{health.ContainerRuntimeUnavailable})
+		m.Set(verdicts(false, false, "fine")[1:])
+		wait(time.Second)
+		if f.so().tries == 0 {
+			t.Error("not at once")
+		}
+		f.broken.Store(false)
+		wait(retryMost)
 		wait(2 * Heartbeat)
+		removal := kube.Condition{Type: string(health.ContainerRuntimeUnavailable)}
+		for i, p := range f.so().patches {
+			if first := i == 0; slices.Contains(p.conditions, removal) != first || p.conditions[0].Status != "False" {
+				t.Errorf("patch %d: %+v, want the removal in the first alone", i, p.conditions)
+			}
+		}
+		if n := len(f.so().patches); n < 3 {
+			t.Errorf("%d patches, want the first and heartbeats", n)
+		}
 		if len(f.so().events) != 0 {
 			t.Errorf("%+v", f.so().events)
 		}
@@ -180,7 +210,7 @@ func TestRestartWritesNothing(t *testing.T) {
 func TestOutage(t *testing.T) {
 	run(t, func(m *Manager, f *fake) {
 		f.broken.Store(true)
-		m.Found("uid", nil)
+		m.Found("uid", nil, nil)
 		m.Set(verdicts(true, false, "bad"))
 		wait(10 * time.Minute)
 		if f.so().tries < 5 || f.so().tries > 20 {

@@ -153,6 +153,8 @@ func registriesTile(v *view) tile {
 func runtimeTile(r *Runtime) tile {
 	t := tile{"#agent", "container runtime", "not known", unknown}
 	switch {
+	case r.Skipped:
+		t.Value = "not asked"
 	case r.At.IsZero() || r.Error != "":
 	case r.Up && r.Ready:
 		t.Value, t.Level = "ready", fine

@@ -142,9 +142,13 @@ func conditionsOf(s *State) (all []condition) {
 		ours[c.Type] = true
 	}
 	for _, t := range health.Types {
-		if !ours[string(t)] && (len(s.Conditions.Judged) > 0 || len(s.Conditions.Coming) > 0) {
-			all = append(all, condition{Type: string(t), Status: "not known", Message: "not everything that it takes was seen", Ours: true, Level: unknown})
-			ours[string(t)] = true
+		c := condition{Type: string(t), Status: "not known", Message: "not everything that it takes was seen", Ours: true, Level: unknown}
+		if slices.Contains(s.Conditions.Unjudged, t) {
+			c.Status, c.Message = "not checked", "the agent was told to do without what it takes"
+		}
+		if !ours[c.Type] && (len(s.Conditions.Judged) > 0 || len(s.Conditions.Coming) > 0) {
+			all = append(all, c)
+			ours[c.Type] = true
 		}
 	}
 	for i := range all {

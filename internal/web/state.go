@@ -56,7 +56,8 @@ type Conditions struct {
 	OnNode    []kube.Condition
 	Judged    []health.Verdict
 	Coming    []health.Coming
-	Written   bool // into the node's status
+	Unjudged  []health.Type // never, since the agent was told to do without what they take
+	Written   bool          // into the node's status
 	Kubelet   string
 	OSImage   string
 	Kernel    string

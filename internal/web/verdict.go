@@ -86,10 +86,12 @@ func judge(s *State, groups []group) (v verdict) {
 		if !judged(s, health.ImagePullFailing) || len(missing) > 0 && !judged(s, health.RegistryUnreachable) {
 			v.Answer = "Not known yet whether it is this node"
 		}
-	case !s.Runtime.fresh() || !s.Runtime.Up, !s.Failures.Skipped && !s.Failures.fresh():
+	case !s.Runtime.Skipped && (!s.Runtime.fresh() || !s.Runtime.Up), !s.Failures.Skipped && !s.Failures.fresh(), s.Runtime.Skipped && s.Failures.Skipped:
 		v.Level, v.Answer, v.Line = unknown, "Not known", "What this takes cannot be seen."
 	case s.Failures.Skipped:
 		v.Level, v.Answer, v.Line = fine, "Nothing is wrong that can be seen", "The runtime answers. Which pods wait is not looked at."
+	case s.Runtime.Skipped:
+		v.Level, v.Answer, v.Line = fine, "Nothing is wrong that can be seen", "No container waits for an image. The container runtime is not asked."
 	default:
 		v.Level, v.Answer, v.Line = fine, "Nothing is wrong", "The runtime answers, and no container waits for an image."
 	}

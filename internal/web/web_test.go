@@ -254,6 +254,17 @@ func TestVerdict(t *testing.T) {
 		})},
 		{"the API server is lost", "Not known", "Pods: not known since 03:12:07: no route", with(func(s *web.State) { s.Failures.Error = "no route" })},
 		{"no API server", "Nothing is wrong that can be seen", "Which pods wait is not looked at", with(func(s *web.State) { s.Failures.Seen = web.Seen{Skipped: true} })},
+		{"no runtime", "Nothing is wrong that can be seen", "The container runtime is not asked.", with(func(s *web.State) {
+			s.Runtime = web.Runtime{Seen: web.Seen{Skipped: true}, ImagesSeen: web.Seen{Skipped: true}}
+			s.Registries = web.Registries{Seen: web.Seen{Skipped: true}}
+		})},
+		{"a condition that nobody judges", "Nothing is wrong", "ContainerRuntimeUnavailablenot checked–the agent was told to do without what it takes", with(func(s *web.State) {
+			s.Conditions.Judged = s.Conditions.Judged[1:]
+			s.Conditions.Unjudged = []health.Type{health.ContainerRuntimeUnavailable}
+		})},
+		{"neither runtime nor API server", "Not known", "What this takes cannot be seen.", with(func(s *web.State) {
+			s.Runtime.Seen, s.Failures.Seen = web.Seen{Skipped: true}, web.Seen{Skipped: true}
+		})},
 		{"the runtime was never seen", "Not known", "Container runtime: never seen: forbidden", with(func(s *web.State) { s.Runtime = web.Runtime{Seen: web.Seen{Error: "forbidden"}} })},
 		{"nothing was seen yet", "Not known", "What this takes cannot be seen.", web.State{Now: webtest.Now}},
 		{"disk pressure", "Nothing is wrong", "The kubelet reports DiskPressure for 2d.", with(func(s *web.State) { s.Conditions.OnNode[1].Status = "True" })},
