@@ -135,7 +135,7 @@ func (a *Agent) checkDisk(ctx context.Context) error {
 	if a.config.NoRuntime { // that is no trouble of this look, and said once for images and containers
 		err = nil
 		report.Unseen = slices.DeleteFunc(report.Unseen, func(u disk.UnseenReport) bool { return u.Role != disk.NodeFS })
-		report.Unseen = append(report.Unseen, disk.UnseenReport{Role: disk.ImageFS, Error: ErrNoRuntime.Error(), Do: hint(ErrNoRuntime)})
+		report.Unseen = append(report.Unseen, disk.UnseenReport{Role: disk.ImageFS, Error: ErrNoRuntime.Error()})
 	}
 	report.Kubelet = a.kubeletSays(ctx, report)
 	a.publishDisk(report)

@@ -57,7 +57,7 @@ func TestLint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, values := range map[string]map[string]any{
-		"default": {}, "everything": valuesOf(t, everything), "k3s": valuesFile(t, "k3s"), "crio": valuesFile(t, "crio"),
+		"default": {}, "everything": valuesOf(t, everything), "k3s": valuesFile(t, "k3s"), "rke2": valuesFile(t, "rke2"), "crio": valuesFile(t, "crio"),
 		"microk8s": valuesFile(t, "microk8s"), "openshift": valuesFile(t, "openshift"), "no-socket": valuesFile(t, "no-socket"),
 	} {
 		linter := lint.AllWithKubeVersion(chartDir, values, "pullwatch", version)
@@ -148,6 +148,25 @@ func TestListen(t *testing.T) {
 		}
 		if strings.Join(env, "") != c.env || container.LivenessProbe.HTTPGet.Host != c.probeHost || container.Ports[0].HostPort != c.hostPort {
 			t.Errorf("%s: environment %v, probes to %q, host port %d", c.values, env, container.LivenessProbe.HTTPGet.Host, container.Ports[0].HostPort)
+		}
+	}
+}
+
+// TestNoSocket: where no socket is mounted the agent and every command in its pod are told to do without a runtime, whatever names one.
+func TestNoSocket(t *testing.T) {
+	for values, want := range map[string]string{
+		`{}`:                               "",
+		`{runtime: {socketDirectory: ""}}`: "true",
+		`{runtime: {socketDirectory: "", endpoint: "unix:///run/other.sock"}}`: "true",
+	} {
+		is := ""
+		for _, e := range daemonSet(t, mustRender(t, valuesOf(t, values))).Spec.Template.Spec.Containers[0].Env {
+			if e.Name == "PULLWATCH_NO_RUNTIME" {
+				is = e.Value
+			}
+		}
+		if is != want {
+			t.Errorf("%s: PULLWATCH_NO_RUNTIME is %q, want %q", values, is, want)
 		}
 	}
 }

@@ -19,6 +19,7 @@ func TestSame(t *testing.T) {
 	}{
 		{},
 		{values: "k3s", components: []string{"k3s"}},
+		{values: "rke2", components: []string{"rke2"}},
 		{values: "microk8s", components: []string{"microk8s"}},
 		{values: "crio", components: []string{"crio"}},
 		{values: "openshift", components: []string{"openshift"}},
@@ -41,8 +42,8 @@ func TestSame(t *testing.T) {
 // TestSameLists finds a file of values or a component that TestSame does not know.
 func TestSameLists(t *testing.T) {
 	for dir, want := range map[string][]string{
-		chartDir + "/values":      {"crio.yaml", "k3s.yaml", "microk8s.yaml", "no-socket.yaml", "openshift.yaml", "pod-network.yaml"},
-		manifests + "/components": {"crio", "k3s", "microk8s", "no-socket", "openshift", "pod-network", "prometheus-operator", "without-fence"},
+		chartDir + "/values":      {"crio.yaml", "k3s.yaml", "microk8s.yaml", "no-socket.yaml", "openshift.yaml", "pod-network.yaml", "rke2.yaml"},
+		manifests + "/components": {"crio", "k3s", "microk8s", "no-socket", "openshift", "pod-network", "prometheus-operator", "rke2", "without-fence"},
 	} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,7 +85,25 @@ func TestChart(t *testing.T) {
 func testNoSocket(t *testing.T, n *node.Node, install, file string) {
 	ctx := t.Context()
 	upgrade := strings.Replace(install, "helm install", "helm upgrade", 1)
-	sh(t, n, 0, upgrade+" --wait --timeout 2m -f "+file+" "+values("no-socket")+" --set hostNetwork=true,runtime.endpoint=")
+	sh(t, n, 0, upgrade+" --wait --timeout 2m -f "+file+" "+values("no-socket")+" --set hostNetwork=true,nodeConditions.heartbeatInterval=10s")
+	// --wait is content with a pod that is not ready, where maxUnavailable allows one.
+	sh(t, n, 0, "kubectl -n pullwatch rollout status daemonset pullwatch --timeout 1m")
+	pod := podOf(t, n)
+	if ready := statusOf(pod, corev1.PodReady); ready != corev1.ConditionTrue || len(pod.Spec.Volumes) != 2 { // its own and the token
+		t.Fatalf("the pod's Ready is %q, its volumes %+v", ready, pod.Spec.Volumes)
+	}
+
+	// What the agent with the socket has left is off, and stays off; what this one judges comes back once it was cleared.
+	alone := func() error {
+		for _, kind := range health.Types {
+			if c, err := condition(ctx, n, string(kind)); err != nil || c != nil && kind != health.ImagePullFailing {
+				return fmt.Errorf("the node has the condition %s: %+v, %w", kind, c, err)
+			}
+		}
+		return is(ctx, n, health.ImagePullFailing, corev1.ConditionFalse)()
+	}
+	eventually(t, time.Minute, "of the conditions ImagePullFailing alone is left", alone)
+	sh(t, n, 0, "../../../bin/pullwatch remove-conditions --node-name "+n.NodeName)
 	if _, err := n.CreatePod(ctx, n.Pod("typo", n.Registry().Ref("shop/none:1"))); err != nil {
 		t.Fatal(err)
 	}
@@ -97,24 +116,46 @@ func testNoSocket(t *testing.T, n *node.Node, install, file string) {
 		if sum, _ := m.Sum("pullwatch_containers_failing", `cause="not_found"`); sum != 1 {
 			return fmt.Errorf("%v containers fail", sum)
 		}
-		return a.runtimeUp(0)()
-	})
-	began := metav1.Now()
-	eventually(t, time.Minute, "its conditions stand", func() error {
-		for _, kind := range health.Types[:2] {
-			if err := is(ctx, n, kind, corev1.ConditionFalse)(); err != nil {
-				return err
-			}
-		}
-		if time.Since(began.Time) < awayHold {
-			return fmt.Errorf("a runtime that is not there would not show yet")
-		}
 		return nil
 	})
-	if pod := podOf(t, n); len(pod.Spec.Volumes) != 2 { // its own and the token
-		t.Errorf("volumes %+v", pod.Spec.Volumes)
+	began := time.Now()
+	eventually(t, awayHold+time.Minute, "it writes ImagePullFailing alone", func() error {
+		if time.Since(began) < awayHold {
+			return fmt.Errorf("a runtime that is not there would not show yet")
+		}
+		return alone()
+	})
+	var metrics bytes.Buffer
+	must(t, a.get("/metrics", &metrics))
+	for _, absent := range []string{"pullwatch_runtime_", "pullwatch_cri_calls_total", `check="runtime"`, `check="images"`} {
+		if strings.Contains(metrics.String(), absent) {
+			t.Errorf("/metrics has %s", absent)
+		}
+	}
+	for line, want := range map[string]struct {
+		exitCode int
+		says     string
+	}{
+		"failures": {1, "not_found"},
+		"info":     {0, "not checked: told to do without a container runtime"},
+		"images":   {2, "told to do without a container runtime"},
+		"df":       {2, "imagefs not seen: told to do without a container runtime"},
+	} {
+		if out := sh(t, n, want.exitCode, "kubectl pullwatch "+n.NodeName+" "+line+" 2>&1"); !strings.Contains(out, want.says) {
+			t.Errorf("%s does not say %q:\n%s", line, want.says, out)
+		}
 	}
 	must(t, n.DeletePod(ctx, "default", "typo"))
+}
+
+// statusOf is the status of a pod's condition.
+func statusOf(pod *corev1.Pod, t corev1.PodConditionType) corev1.ConditionStatus {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == t {
+			return c.Status
+		}
+	}
+	return ""
 }
 
 // chartValues are a file of what differs on the test's machine, and nothing else.

@@ -52,12 +52,13 @@ func TestDryRun(t *testing.T) {
 		foreign   []string // kinds that are there and were not asked about
 	}{
 		{name: "default", warns: onTheHost + onPort + hostPaths()},
-		{name: "k3s", helm: values("k3s"), component: "k3s", warns: onTheHost + onPort + hostPaths()},
+		{name: "k3s", helm: values("k3s"), component: "k3s", warns: onTheHost + onPort + hostPaths("defaults", "sysconfig")},
+		{name: "RKE2", helm: values("rke2"), component: "rke2", warns: onTheHost + onPort + hostPaths("defaults", "sysconfig", "local-units")},
 		{name: "microk8s", helm: values("microk8s"), component: "microk8s", warns: onTheHost + onPort + hostPaths()},
-		{name: "CRI-O", helm: values("crio"), component: "crio", warns: onTheHost + onPort + hostPaths("registries")},
+		{name: "CRI-O", helm: values("crio"), component: "crio", warns: onTheHost + onPort + hostPaths("registries", "defaults", "sysconfig")},
 		{
 			name: "OpenShift", helm: values("openshift"), component: "openshift", foreign: []string{"SecurityContextConstraints"},
-			warns: onTheHost + onPort + `seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t"), ` + hostPaths("registries", "authorities"),
+			warns: onTheHost + onPort + `seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t"), ` + hostPaths("registries", "authorities", "defaults", "sysconfig"),
 		},
 		{name: "pod network", helm: values("pod-network"), component: "pod-network", warns: hostPaths()},
 		{name: "no socket", helm: values("no-socket"), component: "no-socket"},
