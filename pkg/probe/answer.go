@@ -164,10 +164,13 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// leastSecret is how long a text has to be, in bytes, to be struck out: striking out every "a" would show the password by its gaps.
+const leastSecret = 4
+
 // secretsOf are the texts that a server could echo and that must not be reported.
 func secretsOf(e *registries.Endpoint, p registries.Proxying) (all []string) {
 	add := func(s string) {
-		if len(s) >= 4 { // striking out every "a" would show the password by its gaps
+		if len(s) >= leastSecret {
 			all = append(all, s)
 		}
 	}
@@ -188,8 +191,6 @@ func secretsOf(e *registries.Endpoint, p registries.Proxying) (all []string) {
 	for _, s := range p.Secrets {
 		add(s)
 	}
-	// The longest first: one may be part of another.
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return all
 }
 
@@ -215,10 +216,16 @@ func (r *Report) strike(secrets []string) {
 	strikeAll(texts, secrets)
 }
 
+// strikeAll takes secrets out of texts, and what is left of one where a text was cut short in its midst.
 func strikeAll(texts []*string, secrets []string) {
+	// The longest first: one may be part of another.
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	for _, t := range texts {
 		for _, s := range secrets {
 			*t = strings.ReplaceAll(*t, s, "[redacted]")
+			for n := min(len(s)-1, mostText); n >= leastSecret && strings.Contains(*t, "…"); n-- {
+				*t = strings.ReplaceAll(*t, s[:n]+"…", "[redacted]…")
+			}
 		}
 	}
 }

@@ -41,13 +41,14 @@ const (
 
 var acceptManifests = strings.Join([]string{dockerManifest, dockerList, ociManifest, ociIndex, "*/*"}, ", ")
 
-// Image is what a registry tells of one image, asked as the runtime would ask for it, without credentials.
+// Image is what a registry tells of one image, asked as the runtime would ask for it, without credentials but Prober.Login.
 type Image struct {
 	Image   string    `json:"image"`
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
-	// OK is whether this node could pull it without credentials, as far as was looked. It is nil where that is not known.
+	// OK is whether this node could pull it so, as far as was looked. It is nil where that is not known.
 	OK         *bool       `json:"ok"`
+	LoginSent  bool        `json:"loginSent,omitempty"` // who gave the answer, or its token service, had asked for the login
 	Cause      cause.Cause `json:"cause,omitempty"`
 	Error      string      `json:"error,omitempty"`
 	NotChecked string      `json:"notChecked,omitempty"`
@@ -91,7 +92,7 @@ type RateLimit struct {
 	Limit         int     `json:"limit"`
 	Remaining     int     `json:"remaining"`
 	WindowSeconds float64 `json:"windowSeconds"`
-	Source        string  `json:"source"` // whose: anonymous
+	Source        string  `json:"source"` // whose: anonymous, or that of the login
 }
 
 // descriptor is one entry of a manifest (OCI image spec, descriptor.md).
@@ -163,7 +164,7 @@ func (p *Prober) image(
 		if e.Mirror {
 			s.reach = Anywhere
 		}
-		i.Cause, i.Error, i.OK = cause.None, "", nil
+		i.Cause, i.Error, i.OK, i.LoginSent = cause.None, "", nil, false
 		asking(ctx, i, s, ask)
 		s.strike()
 		if i.Cause == cause.None {
@@ -195,7 +196,9 @@ func (i *Image) fail(why cause.Cause, err error) { i.Cause, i.Error = why, text(
 // resolve finds the digest, by HEAD as the runtime does. Some registries know no HEAD, or give no digest with it.
 func (i *Image) resolve(ctx context.Context, s *session, ask string) (ok bool) {
 	v := s.do(ctx, http.MethodHead, "manifests/"+ask, acceptManifests)
-	i.RateLimit = rateLimit(v.header)
+	if i.RateLimit = rateLimit(v.header); i.RateLimit != nil && i.LoginSent {
+		i.RateLimit.Source = s.p.Login.Source
+	}
 	if v.err == nil && (v.status == http.StatusMethodNotAllowed || v.status == http.StatusOK && v.header.Get("Docker-Content-Digest") == "") {
 		v = s.do(ctx, http.MethodGet, "manifests/"+ask, acceptManifests)
 	}
@@ -390,7 +393,11 @@ func (i *Image) good(v *visit, what string) bool {
 			i.fail(cause.Unknown, refused)
 			return false
 		}
-		i.fail(v.causeOf(), v.err)
+		err := v.err
+		if i.LoginSent { // of which the transport may quote a part in any shape
+			err = fmt.Errorf("it failed in the phase %s, once the login was sent", v.phase)
+		}
+		i.fail(v.causeOf(), err)
 		return false
 	}
 	i.RetryAfter = retryAfter(v.header, time.Now()).Seconds()
@@ -437,7 +444,7 @@ func rateLimit(h http.Header) *RateLimit {
 	return &RateLimit{Limit: int(limit), Remaining: int(remaining), WindowSeconds: float64(window), Source: "anonymous"}
 }
 
-// session is a few requests to one endpoint about one repository, with the token that it wants.
+// session is a few requests to one endpoint about one repository, with the token or the login that it wants.
 type session struct {
 	p          *Prober
 	e          *registries.Endpoint
@@ -446,7 +453,10 @@ type session struct {
 	image      *Image
 
 	token string
+	basic string // the login, where it is to go to the endpoint itself
+	down  *visit // the token service's answer to the login, where that was neither a token nor a refusal
 	last  string // the host that answered last
+	away  bool   // which is not the endpoint's
 	http  bool   // it was found to speak plain HTTP, to which the runtime falls back
 }
 
@@ -457,8 +467,12 @@ func (s *session) do(ctx context.Context, method, path, accept string) *visit {
 		s.http = true
 		v = s.once(ctx, method, path, accept)
 	}
-	if v.err == nil && v.status == http.StatusUnauthorized && s.token == "" && s.authorize(ctx, v) {
-		v = s.once(ctx, method, path, accept)
+	if v.err == nil && v.status == http.StatusUnauthorized && s.token+s.basic == "" {
+		if s.authorize(ctx, v) {
+			v = s.once(ctx, method, path, accept)
+		} else if s.down != nil {
+			v = s.down
+		}
 	}
 	return v
 }
@@ -476,13 +490,15 @@ func (s *session) once(ctx context.Context, method, path, accept string) *visit 
 	header := http.Header{"Accept": {accept}}
 	if s.token != "" {
 		header.Set("Authorization", "Bearer "+s.token)
+	} else if s.basic != "" {
+		header.Set("Authorization", s.basic)
 	}
 	c := call{method: method, url: &u, header: header, endpoint: s.e, reach: s.reach, most: mostManifest}
 	var v *visit
 	for hops := 0; ; hops++ {
 		s.image.Requests++
 		v = s.p.visit(ctx, c)
-		s.last = c.url.Host
+		s.last, s.away = c.url.Host, c.endpoint != s.e
 		if v.err != nil || !isRedirect(v.status) {
 			return v
 		}
@@ -497,16 +513,25 @@ func (s *session) once(ctx context.Context, method, path, accept string) *visit 
 		next := c
 		next.url = to
 		if to.Host != c.url.Host || to.Scheme != c.url.Scheme {
-			// Its headers and token go to no other host.
+			// Its headers, token and login go to no other host.
 			next.endpoint, next.header, next.reach = &registries.Endpoint{TLS: s.e.TLS}, http.Header{"Accept": {accept}}, elsewhere(v, c.reach, s.e)
 		}
 		c = next
 	}
 }
 
-// authorize gets an anonymous token for pulls of the repository. Without one the refusal stands.
+// authorize gets a token for pulls of the repository, with the login where there is one; or has the login go to the endpoint, where that takes
+// it itself. Else the refusal stands. Both runtimes ask so, containerd after it has tried by POST; a Bearer outranks a Basic.
 func (s *session) authorize(ctx context.Context, refused *visit) bool {
-	for _, c := range challenges(refused.header.Values("WWW-Authenticate")) {
+	login, header := s.p.Login, http.Header{}
+	if s.away { // whoever the endpoint sent on to gets no login
+		login = nil
+	}
+	if login != nil {
+		header.Set("Authorization", login.basic())
+	}
+	all := challenges(refused.header.Values("WWW-Authenticate"))
+	for _, c := range all {
 		realm, err := url.Parse(c.parameters["realm"])
 		if c.scheme != "bearer" || err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != s.e.URL.Scheme && !s.http {
 			continue
@@ -523,8 +548,12 @@ func (s *session) authorize(ctx context.Context, refused *visit) bool {
 		query.Set("scope", scope)
 		realm.RawQuery = query.Encode()
 		s.image.Requests++
-		v := s.p.visit(ctx, call{method: http.MethodGet, url: realm, endpoint: &registries.Endpoint{TLS: s.e.TLS}, reach: elsewhere(refused, s.reach, s.e)})
+		s.image.LoginSent = login != nil
+		v := s.p.visit(ctx, call{method: http.MethodGet, url: realm, header: header, endpoint: &registries.Endpoint{TLS: s.e.TLS}, reach: elsewhere(refused, s.reach, s.e)})
 		if v.err != nil || v.status != http.StatusOK {
+			if login != nil && (v.err != nil || v.status != http.StatusUnauthorized && v.status != http.StatusForbidden && v.status != http.StatusBadRequest) {
+				s.down = v
+			}
 			return false
 		}
 		// What a header cannot hold is no token.
@@ -533,14 +562,20 @@ func (s *session) authorize(ctx context.Context, refused *visit) bool {
 		}
 		return s.token != ""
 	}
-	return false
+	if login != nil && slices.ContainsFunc(all, func(c challenge) bool { return c.scheme == "basic" }) {
+		s.basic, s.image.LoginSent = login.basic(), true
+	}
+	return s.basic != ""
 }
 
-// strike takes the endpoint's secrets and the token out of what is reported.
+// strike takes the endpoint's secrets, the login and the token out of what is reported.
 func (s *session) strike() {
 	secrets := secretsOf(s.e, s.p.Proxying)
-	if len(s.token) >= 4 {
+	if len(s.token) >= leastSecret {
 		secrets = append(secrets, s.token)
+	}
+	if s.p.Login != nil {
+		secrets = append(secrets, s.p.Login.secrets()...)
 	}
 	i := s.image
 	texts := []*string{&i.Error, &i.NotChecked, &i.Digest, &i.MediaType, &i.Platform, &i.ConfigDigest}
@@ -553,5 +588,5 @@ func (s *session) strike() {
 	if i.Blob != nil {
 		texts = append(texts, &i.Blob.Digest, &i.Blob.Host, &i.Blob.Error)
 	}
-	strikeAll(texts, slices.Clone(secrets))
+	strikeAll(texts, secrets)
 }

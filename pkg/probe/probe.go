@@ -33,6 +33,9 @@ type Prober struct {
 	Proxying registries.Proxying
 	// UserAgent is what the agent calls itself.
 	UserAgent string
+	// Login is what to ask for images with, as the runtime would; nil is without. It goes to the endpoints that ask for it and to their token
+	// services, over plain HTTP where the runtime speaks that to the endpoint, and to nobody that an answer sends on to.
+	Login *Login
 	// Resolver is the node's where nil.
 	Resolver *net.Resolver
 	// Now is time.Now where nil. Certificates are held against it.
