@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pullwatch/pullwatch/internal/agent"
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/internal/say"
@@ -24,11 +25,17 @@ const FailuresSchema = "pullwatch.failures/v1"
 
 // failuresAnswer is what `pullwatch failures` prints.
 type failuresAnswer struct {
-	Schema   string          `json:"schema"`
-	Failures []pulls.Failure `json:"failures"`
+	Schema   string    `json:"schema"`
+	Failures []failure `json:"failures"`
 	// NotKnown says in sentences what could not be seen.
 	NotKnown []string `json:"notKnown,omitempty"`
 	stale    bool     // nothing is known of now
+}
+
+// failure is one, with what came of the pull secrets that its pod names, where the agent is told to read these.
+type failure struct {
+	pulls.Failure
+	Logins []keyring.Outcome `json:"logins,omitempty"`
 }
 
 func failuresCommand(p *program) *cobra.Command {
@@ -45,6 +52,9 @@ It asks the agent on this node. Where none runs, it asks the API server once; it
 In the table ~ marks what was estimated and + a count that may be higher. NEXT TRY is when the kubelet's back-off ends; the kubelet
 itself looks every 10 seconds or so.
 
+Where the agent may read the pull secrets that a pod names (run --pull-secrets), it also says what came of each: whether the secret has a
+login for this registry, and whether the registry takes it.
+
 Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wrong use.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,7 +68,7 @@ Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wr
 			where := "on this node"
 			if namespace != "" {
 				where += " in namespace " + namespace
-				answer.Failures = slices.DeleteFunc(answer.Failures, func(f pulls.Failure) bool { return f.Namespace != namespace })
+				answer.Failures = slices.DeleteFunc(answer.Failures, func(f failure) bool { return f.Namespace != namespace })
 			}
 			if len(answer.Failures) == 0 && answer.stale {
 				return withHint(fmt.Errorf("nothing failed %s at last, and what does since is not known: %s", where, answer.NotKnown[0]),
@@ -80,7 +90,7 @@ Exit codes: 0 nobody waits for an image, 1 somebody does, 2 could not tell or wr
 
 // failures asks the agent, or else observes once.
 func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
-	answer := &failuresAnswer{Schema: FailuresSchema}
+	answer := &failuresAnswer{Schema: FailuresSchema, Failures: []failure{}}
 	snapshot, err := p.snapshot(ctx)
 	switch {
 	case err != nil && !errors.Is(err, agent.ErrNoAgent):
@@ -96,14 +106,19 @@ func (p *program) failures(ctx context.Context) (*failuresAnswer, error) {
 			answer.stale = true
 			answer.NotKnown = append(answer.NotKnown, fmt.Sprintf("what happened since %s: %s", part.At.Format(time.RFC3339), part.Error))
 		}
-		answer.Failures = part.Value
+		for i := range part.Value {
+			answer.Failures = append(answer.Failures, failure{part.Value[i], snapshot.LoginsOf(&part.Value[i])})
+		}
 		return answer, nil
 	case p.settings.noKube, err == nil:
 		return nil, withHint(errors.New("which pods fail is not known without an API server"), "Run without --no-kube, here or at the agent.")
 	}
 	answer.NotKnown = append(answer.NotKnown,
 		err.Error()+": observed once, so attempts and times are only what events still tell")
-	answer.Failures, err = p.observeFailures(ctx, answer)
+	observed, err := p.observeFailures(ctx, answer)
+	for _, f := range observed {
+		answer.Failures = append(answer.Failures, failure{Failure: f})
+	}
 	return answer, err
 }
 
@@ -184,17 +199,17 @@ func (p *program) printFailures(o *output, answer *failuresAnswer, where string)
 	now := time.Now()
 	rows := [][]string{{"NAMESPACE", "POD", "CONTAINER", "CAUSE", "SINCE", "TRIES", "NEXT TRY", "IMAGE"}}
 	for i := range answer.Failures {
-		f := &answer.Failures[i]
+		f := &answer.Failures[i].Failure
 		rows = append(rows, []string{f.Namespace, f.Pod, say.Container(f), f.Cause.String(), say.Since(f, now), say.Tries(f), say.NextTry(f, now), f.Image})
 	}
 	if err := table(p.stdout, rows); err != nil {
 		return err
 	}
-	return printAdvice(p.stdout, answer.Failures)
+	return printAdvice(p.stdout, answer.Failures, now)
 }
 
-// printAdvice says once for each cause what it means and what to do, with the error that shows it.
-func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
+// printAdvice says once for each cause what it means and what to do, with the error that shows it and what is known of pull secrets.
+func printAdvice(w io.Writer, failures []failure, now time.Time) (err error) {
 	tell := func(format string, args ...any) {
 		if err == nil {
 			_, err = fmt.Fprintf(w, format, args...)
@@ -205,7 +220,7 @@ func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
 		scope cause.Scope
 	}
 	var kinds []kind
-	of := make(map[kind][]*pulls.Failure)
+	of := make(map[kind][]*failure)
 	for i := range failures {
 		f := &failures[i]
 		k := kind{f.Cause, f.Scope}
@@ -221,6 +236,25 @@ func printAdvice(w io.Writer, failures []pulls.Failure) (err error) {
 			more = fmt.Sprintf(" (and %d more)", n)
 		}
 		tell("\n%s: %s (%s)\n  do:    %s\n  error: %s%s\n", k.cause, k.cause.Title(), k.scope, k.cause.Advice(), clean(shorten(f.Message, say.ErrorLength)), more)
+		for _, text := range secretsOf(of[k], now) {
+			tell("  secret: %s\n", clean(shorten(text, say.ErrorLength)))
+		}
 	}
 	return err
+}
+
+// secretsOf is what came of the pull secrets of failures, once each; where these are of several images, for which.
+func secretsOf(failures []*failure, now time.Time) (texts []string) {
+	for _, f := range failures {
+		for _, o := range f.Logins {
+			text := say.Login(&o, f.Registry, now)
+			if slices.ContainsFunc(failures, func(other *failure) bool { return other.Image != f.Image }) {
+				text += ", for " + f.Image
+			}
+			if !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+		}
+	}
+	return texts
 }

@@ -41,6 +41,7 @@ type runFlags struct {
 	imageInterval             time.Duration
 	rateLimitImages           []string
 	excluded                  []string
+	pullSecrets               bool
 	standalone                bool
 	logFormat                 string
 }
@@ -79,6 +80,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.excluded, "exclude-registry", nil, "registry that is never probed (repeatable)")
 	flags.DurationVar(&f.imageInterval, "image-probe-interval", time.Hour, "time between two questions to a registry about an image that is in use here, each in turn, at least 10s; 0 asks for none")
 	flags.StringArrayVar(&f.rateLimitImages, "rate-limit-image", nil, "image asked for by HEAD with each probe of its registry, to read what is left of the rate limit, such as docker.io/ratelimitpreview/test (repeatable)")
+	flags.BoolVar(&f.pullSecrets, "pull-secrets", false, "read the imagePullSecrets that pods name which cannot pull for want of credentials, each by its name, and ask the registry with their logins too; "+
+		"takes the right to get just these secrets, which whoever takes over one node then has")
 	flags.BoolVar(&f.standalone, "standalone", false, "the same as --no-kube")
 	f.reaching.flags(flags)
 	f.looking.flags(flags)
@@ -118,6 +121,9 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		}
 	}
 	p.settings.noKube = p.settings.noKube || f.standalone
+	if f.pullSecrets && (p.settings.noKube || f.probeInterval == 0 || f.imageInterval == 0) {
+		return &usageError{"--pull-secrets, and no API server to read them from or no registry to ask", "Leave out --pull-secrets, or --no-kube, --probe-interval=0 and --image-probe-interval=0."}
+	}
 	for _, registry := range slices.Concat(f.registries, f.excluded) {
 		if pulls.Registry(registry+"/a:b") != registry {
 			return &usageError{fmt.Sprintf("--registry %q is no registry", registry), "Give the host, and the port if it has one, as image names do: registry.example.com:5000."}
@@ -129,7 +135,7 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		Version: build.version, Revision: build.revision, NodeName: p.settings.nodeName,
 		Settings: p.settings.criSettings(), NoRuntime: p.settings.noRuntime, Timeout: p.settings.timeout,
 		Registries: f.registries, Conditions: f.conditions, Heartbeat: f.heartbeat, Probing: agent.Probing{
-			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, RateLimitImages: f.rateLimitImages,
+			Interval: f.probeInterval, Most: f.maxProbed, Exclude: f.excluded, ImageInterval: f.imageInterval, PullSecrets: f.pullSecrets, RateLimitImages: f.rateLimitImages,
 			Proxy: f.reaching.proxy, ContainerdConfig: f.reaching.containerdConfig,
 		},
 		Disk: f.looking.disk, MaxFailingSeries: f.maxFailing, MaxRegistries: f.maxRegistries,

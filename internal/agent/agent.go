@@ -66,6 +66,7 @@ type Probing struct {
 	Most             int           // registries in all
 	Exclude          []string
 	ImageInterval    time.Duration                            // between two questions to a registry about an image in use; 0 asks for no image
+	PullSecrets      bool                                     // read those that failing pods name, and ask with their logins too
 	RateLimitImages  []string                                 // asked for by HEAD with each probe of their registries, for what is left of the rate limit
 	Proxy            func(units []string) registries.Proxying // how the runtime, as one of these systemd units, reaches the network
 	ContainerdConfig string                                   // its file, where it is not at its usual place

@@ -36,6 +36,7 @@ type plannedImage struct {
 type turn struct {
 	last time.Time // when an image of the registry was asked for
 	next time.Time // when one of those in use is
+	left time.Time // until when the registry wants to be left alone
 }
 
 func newImagePlan(interval time.Duration) *imagePlan {
@@ -79,7 +80,7 @@ func (p *imagePlan) due(now time.Time) (name string, deep, ok bool) {
 	for _, name := range names { // the one asked longest ago first
 		image := p.images[name]
 		of := p.turns[image.registry]
-		if now.Sub(of.last) < p.between && !of.last.IsZero() {
+		if now.Before(of.left) || now.Sub(of.last) < p.between && !of.last.IsZero() {
 			continue
 		}
 		switch {
@@ -96,14 +97,17 @@ func (p *imagePlan) due(now time.Time) (name string, deep, ok bool) {
 	return "", false, false
 }
 
+// sooner has an image that fails asked for within failedWithin, unless it is to be anyway.
+func (p *imagePlan) sooner(name string, now time.Time) {
+	within := min(failedWithin, p.interval)
+	if image := p.images[name]; image != nil && image.failing && image.next.After(now.Add(within)) {
+		image.next = now.Add(rand.N(within))
+	}
+}
+
 // leave has the images of a registry left alone, as it asked.
 func (p *imagePlan) leave(registry string, until time.Time) {
-	for _, image := range p.images {
-		if image.registry == registry && image.next.Before(until) {
-			image.next = until
-		}
-	}
-	if of := p.turns[registry]; of != nil && of.next.Before(until) {
-		of.next = until
+	if of := p.turns[registry]; of != nil && of.left.Before(until) {
+		of.left = until
 	}
 }

@@ -2,8 +2,12 @@ package agent
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/pullwatch/pullwatch/internal/keyring"
+	"github.com/pullwatch/pullwatch/pkg/probe"
 )
 
 // run goes through time as the agent does and notes what is asked when.
@@ -88,6 +92,40 @@ func TestImagePlanLeave(t *testing.T) {
 	if others < 4 {
 		t.Errorf("the other registry was asked %d times in 6 hours", others)
 	}
+	// Nor is one asked for that begins to fail in that time, or is hurried.
+	p = newImagePlan(time.Hour)
+	p.want(nil, images("a.example", 1), scheduleStart)
+	p.leave("a.example", until)
+	p.want(nil, images("a.example", 3), scheduleStart)
+	p.sooner("a.example/app-00:1", scheduleStart)
+	if asked, _ := p.run(scheduleStart, until); len(asked) > 0 {
+		t.Errorf("asked too soon: %v", asked)
+	}
+	if asked, _ := p.run(until, until.Add(time.Hour)); len(asked) < 3 {
+		t.Errorf("not asked afterwards: %v", asked)
+	}
+}
+
+// TestImagePlanSooner: one that was asked for is asked for again within failedWithin and not at the next hour, once; what does not fail, is not.
+func TestImagePlanSooner(t *testing.T) {
+	p := newImagePlan(time.Hour)
+	failing := images("a.example", 1)
+	p.want(images("b.example", 1), failing, scheduleStart)
+	asked := scheduleStart.Add(failedWithin + time.Minute)
+	p.run(scheduleStart, asked)
+	p.images["a.example/app-00:1"].next = asked.Add(50 * time.Minute)
+	for now := asked; now.Before(asked.Add(failedWithin)); now = now.Add(imagesTick) {
+		before := p.images["a.example/app-00:1"].next
+		p.sooner("a.example/app-00:1", now)
+		p.sooner("b.example/app-00:1", now)
+		p.sooner("a.example/unknown:1", now)
+		if after := p.images["a.example/app-00:1"].next; after.After(asked.Add(failedWithin)) || now != asked && after != before {
+			t.Fatalf("due at %s after the first, was %s", after.Sub(asked), before.Sub(asked))
+		}
+	}
+	if !p.images["b.example/app-00:1"].next.IsZero() || len(p.images) != 2 {
+		t.Errorf("%+v", p.images)
+	}
 }
 
 // TestImagePlanBounded: tenants' names do not grow it.
@@ -113,5 +151,27 @@ func TestImagePlanFleet(t *testing.T) {
 	t.Logf("for 5,000 agents: %.1f questions a second, %.1f requests where a token is wanted", perSecond, 2*perSecond)
 	if 2*perSecond > 2.8 {
 		t.Error("together with the probes of the registry that is more than 20")
+	}
+}
+
+// TestImageSecrets: a secret of which nothing is known yet hurries its image, and one that no pod names any more is told no longer.
+func TestImageSecrets(t *testing.T) {
+	a := New(Config{Log: slog.New(slog.DiscardHandler)})
+	failing := images("a.example", 1)
+	const image = "a.example/app-00:1"
+	a.images.states = map[string]*ImageState{image: {Image: &probe.Image{Image: image}, Failing: true, Logins: []keyring.Outcome{{Secret: "shop/a"}, {Secret: "shop/b"}}}}
+	plan := newImagePlan(time.Hour)
+	plan.want(nil, failing, scheduleStart)
+	later := scheduleStart.Add(time.Hour)
+	for secret, hurries := range map[string]bool{"shop/a": false, "pay/a": true} {
+		plan.images[image].next = later
+		a.images.hurryImages(plan, map[string][]string{image: {"shop/b", secret}}, scheduleStart)
+		if got := plan.images[image].next != later; got != hurries {
+			t.Errorf("%s hurries it: %v", secret, got)
+		}
+	}
+	a.publishImages(nil, failing, map[string][]string{image: {"shop/b"}})
+	if all := a.snapshot.imageProbes.Load().Value; len(all) != 1 || len(all[0].Logins) != 1 || all[0].Logins[0].Secret != "shop/b" {
+		t.Errorf("%+v", all)
 	}
 }

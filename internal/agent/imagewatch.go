@@ -10,6 +10,7 @@ import (
 	"github.com/distribution/reference"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/cause"
 	"github.com/pullwatch/pullwatch/pkg/cri"
@@ -32,6 +33,8 @@ type ImageState struct {
 	Registry string   `json:"registry"`
 	Failing  bool     `json:"failing,omitempty"` // it was asked for since it cannot be pulled
 	Standing Standing `json:"standing,omitempty"`
+	// Logins are what came of the pull secrets that pods name which cannot pull it, where the agent is told to read these.
+	Logins []keyring.Outcome `json:"logins,omitempty"`
 }
 
 // usedImage is an image that a container of this node uses, by the name to ask for.
@@ -84,6 +87,8 @@ type imageWatch struct {
 	mu     sync.Mutex
 	used   []usedImage
 	states map[string]*ImageState
+
+	forbidden map[string]time.Time // pull secrets that may not be read, since when; of the goroutine that asks
 }
 
 // use tells which images are in use.
@@ -123,16 +128,19 @@ func (a *Agent) wantedImages() (used, failing map[string]string, digests map[str
 // watchImages asks registries for images for as long as ctx lasts, one at a time.
 func (a *Agent) watchImages(ctx context.Context) {
 	plan := newImagePlan(a.registries.ImageInterval)
+	a.images.forbidden = make(map[string]time.Time)
 	for range every(ctx, min(imagesTick, a.registries.ImageInterval)) {
 		now := time.Now()
 		used, failing, digests := a.wantedImages()
+		secrets := a.wantedSecrets()
 		plan.want(used, failing, now)
+		a.images.hurryImages(plan, secrets, now)
 		name, deep, ok := plan.due(now)
 		if !ok {
-			a.publishImages(used, failing)
+			a.publishImages(used, failing, secrets)
 			continue
 		}
-		state := a.askImage(ctx, name, deep, digests[name])
+		state := a.askImage(ctx, name, deep, digests[name], secrets[name])
 		if ctx.Err() != nil {
 			return // a stop says nothing of the image
 		}
@@ -147,13 +155,13 @@ func (a *Agent) watchImages(ctx context.Context) {
 			a.images.states[name] = state
 			a.images.mu.Unlock()
 		}
-		a.publishImages(used, failing)
+		a.publishImages(used, failing, secrets)
 	}
 }
 
-// askImage asks for one image: for all about it where it fails, else whether it is still what the node has. It is nil where the runtime's
-// configuration could not be read.
-func (a *Agent) askImage(ctx context.Context, name string, deep bool, digests []string) *ImageState {
+// askImage asks for one image: for all about it where it fails, and with the logins of pull secrets, else whether it is still what the node has.
+// It is nil where the runtime's configuration could not be read.
+func (a *Agent) askImage(ctx context.Context, name string, deep bool, digests, secrets []string) *ImageState {
 	config, err := a.registries.configuration(ctx)
 	if err != nil {
 		return nil
@@ -164,6 +172,7 @@ func (a *Agent) askImage(ctx context.Context, name string, deep bool, digests []
 	if deep {
 		state.Image = prober.Image(ctx, name, endpoints, probe.Anywhere, probe.Machine{Runtime: a.runtimeName(), Platform: a.platform()})
 		state.Layers = nil // what a person asks for is asked anew
+		a.tryLogins(ctx, prober, name, endpoints, secrets, a.images.states[name], state)
 	} else {
 		state.Image = prober.Resolve(ctx, name, endpoints, probe.Anywhere)
 		state.Standing = standing(state.Image, digests)
@@ -191,8 +200,8 @@ func standing(i *probe.Image, digests []string) Standing {
 	return There
 }
 
-// publishImages makes what the registries said of images visible, and forgets those that nobody uses.
-func (a *Agent) publishImages(used, failing map[string]string) {
+// publishImages makes what the registries said of images visible, and forgets those that nobody uses, and secrets that no pod names any more.
+func (a *Agent) publishImages(used, failing map[string]string, secrets map[string][]string) {
 	w := &a.images
 	missing := make(map[string]int)
 	for _, registry := range used {
@@ -205,7 +214,9 @@ func (a *Agent) publishImages(used, failing map[string]string) {
 			delete(w.states, name)
 			continue
 		}
-		all = append(all, *state)
+		one := *state
+		one.Logins = slices.DeleteFunc(slices.Clone(state.Logins), func(o keyring.Outcome) bool { return !slices.Contains(secrets[name], o.Secret) })
+		all = append(all, one)
 		if state.Standing == Missing && used[name] != "" {
 			missing[state.Registry]++
 		}

@@ -66,7 +66,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"cmd/agent", "internal/agent", "internal/kube", "internal/pulls", "pkg/cause", "pkg/cri", "pkg/metrics"} {
+	for _, want := range []string{"cmd/agent", "internal/agent", "internal/keyring", "internal/kube", "internal/pulls", "pkg/cause", "pkg/cri", "pkg/metrics"} {
 		if !packages[want] {
 			t.Fatalf("package %s not found below %s: this test looks in the wrong place", want, root)
 		}
@@ -95,6 +95,9 @@ func TestImports(t *testing.T) {
 		}},
 		{"internal/disk imports nothing of ours", func(i imported) bool {
 			return i.from == "internal/disk" && !i.test && strings.HasPrefix(i.path, module)
+		}},
+		{"internal/keyring imports only pkg/cause and pkg/probe of ours", func(i imported) bool {
+			return i.from == "internal/keyring" && !i.test && strings.HasPrefix(i.path, module) && i.path != module+"pkg/cause" && i.path != module+"pkg/probe"
 		}},
 		{"internal/kube imports nothing of ours", func(i imported) bool {
 			return i.from == "internal/kube" && !i.test && strings.HasPrefix(i.path, module)

@@ -7,6 +7,7 @@ import (
 	"github.com/pullwatch/pullwatch/internal/disk"
 	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/internal/history"
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/internal/say"
 	"github.com/pullwatch/pullwatch/internal/web"
@@ -28,6 +29,14 @@ func (a *Agent) page() web.State {
 		},
 		Failures:   web.Failures{Seen: seenOf(&s.Failures), List: s.Failures.Value},
 		Registries: web.Registries{Seen: seenOf(&s.Registries)},
+	}
+	for i := range s.Failures.Value {
+		if logins := s.LoginsOf(&s.Failures.Value[i]); len(logins) > 0 {
+			if state.Failures.Logins == nil {
+				state.Failures.Logins = make(map[int][]keyring.Outcome)
+			}
+			state.Failures.Logins[i] = logins
+		}
 	}
 	state.Disk = pageDisk(&s.Disk)
 	for i := range s.Registries.Value {

@@ -2,8 +2,8 @@
 // of one pod when a question about that pod needs them.
 //
 // It promises: only this node's pods are asked for (a field selector that the API server serves from an index), in protobuf, reduced to
-// what Pullwatch reads before anything is kept; events are never watched or listed for more than one pod; a broken API server costs
-// retries with jitter and nothing else.
+// what Pullwatch reads before anything is kept; events are never watched or listed for more than one pod; a secret is only ever got by its
+// name, and nothing of it is kept; a broken API server costs retries with jitter and nothing else.
 package kube
 
 import (
@@ -41,6 +41,7 @@ type Config struct {
 // Client asks the API server about one node.
 type Client struct {
 	rest     rest.Interface
+	decoder  runtime.Decoder
 	nodeName string
 	host     string
 }
@@ -61,13 +62,14 @@ func New(cfg Config) (*Client, error) {
 	config.APIPath = "/api"
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	codecs := serializer.NewCodecFactory(scheme)
+	config.NegotiatedSerializer = codecs.WithoutConversion()
 	config.UserAgent = cfg.UserAgent
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %s", shown(config.Host), strings.ReplaceAll(err.Error(), config.Host, shown(config.Host)))
 	}
-	return &Client{rest: client, nodeName: cfg.NodeName, host: shown(config.Host)}, nil
+	return &Client{rest: client, decoder: codecs.UniversalDeserializer(), nodeName: cfg.NodeName, host: shown(config.Host)}, nil
 }
 
 // ErrNoConfig says that nothing tells where an API server is.
@@ -197,6 +199,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // NotFound tells whether the API server answered that there is no such object.
 func (e *Error) NotFound() bool { return apierrors.IsNotFound(e.Err) }
+
+// Forbidden tells whether the API server knows who asks, and that it has no right to.
+func (e *Error) Forbidden() bool { return apierrors.IsForbidden(e.Err) }
 
 // Hint is one sentence on what to do.
 func (e *Error) Hint() string {

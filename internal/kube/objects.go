@@ -14,6 +14,9 @@ import (
 // message may be anything a runtime wrote.
 const maxMessage = 4096
 
+// maxPullSecrets bounds how many pull secrets are kept of a pod.
+const maxPullSecrets = 8
+
 // Kind is what of a pod needs an image.
 type Kind string
 
@@ -37,7 +40,9 @@ type Pod struct {
 	Started    time.Time // when the kubelet took the pod on; zero before
 	Finished   bool      // succeeded or failed: nothing will be pulled for it
 	HasSandbox bool      // its sandbox is known to exist
-	Containers []Container
+	// PullSecrets are the names of the secrets of its namespace that its images are pulled with, those of its service account among them. At most 8.
+	PullSecrets []string
+	Containers  []Container
 }
 
 // Container is a container of a pod: what it wants and how far it is.
@@ -117,6 +122,11 @@ func reducePod(p *corev1.Pod) Pod {
 	}
 	if p.Status.StartTime != nil {
 		pod.Started = p.Status.StartTime.Time
+	}
+	for _, s := range p.Spec.ImagePullSecrets {
+		if s.Name != "" && len(pod.PullSecrets) < maxPullSecrets {
+			pod.PullSecrets = append(pod.PullSecrets, bounded(s.Name))
+		}
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionTrue {

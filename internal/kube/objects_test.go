@@ -26,7 +26,8 @@ func everything() *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{UID: "u", Namespace: "shop", Name: "web", CreationTimestamp: created,
 			Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"a": "b"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}},
 		Spec: corev1.PodSpec{
-			InitContainers: []corev1.Container{{Name: "setup", Image: "init:1", Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "s3cr3t"}}}, {Name: "app2", Image: "side:1"}},
+			ImagePullSecrets: []corev1.LocalObjectReference{{Name: "regcred"}, {}, {Name: "hub"}},
+			InitContainers:   []corev1.Container{{Name: "setup", Image: "init:1", Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "s3cr3t"}}}, {Name: "app2", Image: "side:1"}},
 			Containers: []corev1.Container{
 				{Name: "app", Image: "app:1", Args: []string{"--token=s3cr3t"}, VolumeMounts: []corev1.VolumeMount{{Name: "model"}, {Name: "data"}, {Name: "empty"}}},
 				{Name: "app2", Image: "app:2"},
@@ -52,6 +53,7 @@ func everything() *corev1.Pod {
 func TestReducePod(t *testing.T) {
 	want := Pod{
 		UID: "u", EventsUID: "u", Namespace: "shop", Name: "web", Owner: "u", Created: time.Unix(1000, 0), Started: time.Unix(2000, 0),
+		PullSecrets: []string{"regcred", "hub"},
 		Containers: []Container{
 			{Name: "setup", Kind: KindInit, Image: "init:1", State: Waiting, Reason: "ErrImagePull", Message: "no"},
 			{Name: "app2", Kind: KindInit, Image: "side:1", State: Waiting, Reason: "PodInitializing"},
@@ -186,6 +188,12 @@ func TestBounded(t *testing.T) {
 	}
 	long := strings.Repeat("x", 1<<20)
 	p := aPod("web", long)
+	for range 1000 {
+		p.Spec.ImagePullSecrets = append(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: long})
+	}
+	if names := reducePod(p).PullSecrets; len(names) != maxPullSecrets || len(names[0]) > maxMessage+3 {
+		t.Errorf("%d pull secrets kept of a thousand, the first of %d bytes", len(names), len(names[0]))
+	}
 	p.Spec.Containers[0].Image = long
 	p.Status.ContainerStatuses[0].State.Waiting.Message = long
 	c := reducePod(p).Containers[0]

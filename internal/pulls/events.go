@@ -1,6 +1,7 @@
 package pulls
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -134,7 +135,7 @@ func (t *Tracker) Answer(uid string, events []kube.Event) {
 			switch {
 			case f.Cause != before:
 				changes = append(changes, Change{What: Renamed, Failure: *f, Before: before})
-			case *f != was:
+			case !reflect.DeepEqual(*f, was):
 				changes = append(changes, Change{What: Updated, Failure: *f})
 			}
 		}

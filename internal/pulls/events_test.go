@@ -1,6 +1,7 @@
 package pulls_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -348,7 +349,7 @@ func TestAnswerIsNoRetry(t *testing.T) {
 			s.at(3 * time.Second).tracker.Observe(app("ErrImagePull", tc.text))
 			s.at(4 * time.Second).tracker.Replace([]kube.Pod{app("ErrImagePull", tc.text)})
 			s.wantTold(t)
-			if f := s.only(t); f != learned {
+			if f := s.only(t); !reflect.DeepEqual(f, learned) {
 				t.Errorf("failure %s %q, want it as learned: %s %q", show(&f), f.Message, show(&learned), learned.Message)
 			}
 		})

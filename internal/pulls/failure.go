@@ -55,6 +55,8 @@ type Failure struct {
 
 	PodUID string `json:"podUID"`
 	Owner  string `json:"-"` // UID of the controller that owns the pod, or of the pod
+	// PullSecrets are the secrets that the pod names to pull its images with; a sandbox is pulled without.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
 
 	seen   string // the latest message as the kubelet wrote it, to tell a new attempt by
 	trying bool   // the kubelet showed no error since

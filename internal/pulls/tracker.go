@@ -1,6 +1,7 @@
 package pulls
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -231,7 +232,7 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	if f != nil {
 		was := *f
 		defer func() {
-			if len(changes) == 0 && *f != was {
+			if len(changes) == 0 && !reflect.DeepEqual(*f, was) {
 				changes = append(changes, Change{What: Updated, Failure: *f})
 			}
 		}()
@@ -240,7 +241,7 @@ func (t *Tracker) observeContainer(p *trackedPod, at slot, c *kube.Container, st
 	if f == nil {
 		f = &Failure{
 			Namespace: p.Namespace, Pod: p.Name, PodUID: p.UID, Owner: p.Owner, Container: c.Name, Kind: kind, Image: image, Registry: Registry(image),
-			Reason: shownReason(c.Reason), Basis: BasisText, seen: c.Message,
+			PullSecrets: p.PullSecrets, Reason: shownReason(c.Reason), Basis: BasisText, seen: c.Message,
 		}
 		f.setCause(v, c.Message)
 		if fresh {

@@ -25,6 +25,7 @@ type group struct {
 type row struct {
 	*pulls.Failure
 	What, Held, Tried, Next string
+	Secrets                 []string
 }
 
 // urgency orders causes by how many others they may hit: a typo of one pod stands last, however many make one.
@@ -42,7 +43,11 @@ func groupsOf(s *State) (groups []group, unlisted int) {
 		}
 		g := &groups[at]
 		g.Count++
-		g.Rows = append(g.Rows, row{f, say.Container(f), say.Since(f, s.Now), say.Tries(f), say.NextTry(f, s.Now)})
+		r := row{Failure: f, What: say.Container(f), Held: say.Since(f, s.Now), Tried: say.Tries(f), Next: say.NextTry(f, s.Now)}
+		for _, o := range s.Failures.Logins[i] {
+			r.Secrets = append(r.Secrets, say.Login(&o, f.Registry, s.Now))
+		}
+		g.Rows = append(g.Rows, r)
 	}
 	slices.SortFunc(groups, func(a, b group) int {
 		return cmp.Or(cmp.Compare(slices.Index(urgency, a.Scope), slices.Index(urgency, b.Scope)), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/internal/history"
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/probe"
@@ -68,6 +69,8 @@ type Conditions struct {
 type Failures struct {
 	Seen
 	List []pulls.Failure // in the order of pulls.Sort
+	// Logins are what came of the pull secrets that a pod names, by the failure's place in List.
+	Logins map[int][]keyring.Outcome
 }
 
 // Registries is what registries said when they were asked last.

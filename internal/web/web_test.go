@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/pullwatch/pullwatch/internal/health"
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/internal/say"
 	"github.com/pullwatch/pullwatch/internal/web"
@@ -304,6 +305,28 @@ func TestLikeThePrompt(t *testing.T) {
 				t.Errorf("%s: the page does not say %q", r.Registry.Registry, want)
 			}
 		}
+	}
+}
+
+// TestPullSecrets: what came of a pull secret stands with the failure whose it is, in the prompt's words.
+func TestPullSecrets(t *testing.T) {
+	s := webtest.Well()
+	for i, name := range []string{"a", "b"} {
+		s.Failures.List = append(s.Failures.List, webtest.Failing("shop", name, "ghcr.io/shop/"+name+":1", cause.Unauthorized, "401"))
+		if i == 1 {
+			s.Failures.Logins = map[int][]keyring.Outcome{1: {{Secret: "shop/regcred", Result: keyring.Refused, Cause: cause.Unauthorized, At: webtest.Now.Add(-time.Minute)}}}
+		}
+	}
+	doc := parse(t, s)
+	var rows []string
+	for _, tr := range find(doc, "tr") {
+		if all := text(tr); strings.Contains(all, "ghcr.io/shop/") {
+			rows = append(rows, all)
+		}
+	}
+	const want = "Secret shop/regcred is refused (unauthorized); seen 60s ago"
+	if len(rows) != 2 || strings.Contains(rows[0], "Secret") || !strings.Contains(rows[1], want) {
+		t.Errorf("%q, want %q in the second", rows, want)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // faults are what goes wrong at present.
 type faults struct {
 	unauthorized bool
-	forbidden    map[string]bool // by resource
+	forbidden    map[string]bool // by resource, or "secrets NAMESPACE/NAME"
 	status       int             // of every answer; 0 is none
 	rubbish      []byte
 	hang         chan struct{} // nil unless it hangs
@@ -22,7 +22,7 @@ func (s *Server) SetUnauthorized(on bool) {
 	s.set(func(f *faults) { f.unauthorized = on })
 }
 
-// Forbid makes the server answer 403 for a resource. Watches that run go on, as they do in a real cluster; [Server.CloseWatches] ends them.
+// Forbid makes the server answer 403 for a resource, or for one secret: "secrets NAMESPACE/NAME". Watches that run go on, as they do in a real cluster; [Server.CloseWatches] ends them.
 func (s *Server) Forbid(resource string) {
 	s.set(func(f *faults) {
 		if f.forbidden == nil {
@@ -96,7 +96,8 @@ func toggle(c chan struct{}, on bool) chan struct{} {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, asked Request) bool {
 	s.mu.Lock()
 	f := s.faults
-	forbidden := f.forbidden[asked.Resource()]
+	about := pathOf(asked.Path)
+	forbidden := f.forbidden[asked.Resource()] || f.forbidden[asked.Resource()+" "+about.namespace+"/"+about.name]
 	s.mu.Unlock()
 	if f.hang != nil {
 		select {

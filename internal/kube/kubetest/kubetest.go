@@ -1,6 +1,6 @@
 // Package kubetest is an API server that is not one: it listens on the loopback with TLS, serves what internal/kube asks of core/v1 (pods, nodes,
-// events; get, list and watch, with field selectors and resource versions) from memory, takes what internal/kube writes (the conditions of a
-// node's status, events), and fails as a test tells it to.
+// events; get, list and watch, with field selectors and resource versions; of secrets get alone) from memory, takes what internal/kube writes
+// (the conditions of a node's status, events), and fails as a test tells it to.
 //
 // What it says in a failure, it says in the words and the Status objects of a real API server. It answers in JSON whatever is asked for,
 // and it promises no more than Pullwatch uses: anything else is 404.
@@ -202,6 +202,13 @@ func (s *Server) Pod(namespace, name string) *corev1.Pod {
 		return pod.DeepCopy()
 	}
 	return nil
+}
+
+// SetSecret creates or replaces a secret.
+func (s *Server) SetSecret(secret *corev1.Secret) {
+	secret = secret.DeepCopy()
+	secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
+	s.put("secrets", secret)
 }
 
 // SetNode creates or replaces a node.

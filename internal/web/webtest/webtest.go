@@ -9,6 +9,7 @@ import (
 
 	"github.com/pullwatch/pullwatch/internal/health"
 	"github.com/pullwatch/pullwatch/internal/history"
+	"github.com/pullwatch/pullwatch/internal/keyring"
 	"github.com/pullwatch/pullwatch/internal/kube"
 	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/internal/web"
@@ -160,6 +161,12 @@ func Hostile() web.State {
 	for i, evil := range Evil {
 		f := Failing(evil, evil, evil, cause.Connection, evil)
 		f.Container, f.Reason, f.Registry = evil, evil, evil
+		if s.Failures.Logins == nil {
+			s.Failures.Logins = make(map[int][]keyring.Outcome)
+		}
+		s.Failures.Logins[len(s.Failures.List)] = []keyring.Outcome{
+			{Secret: evil, Result: keyring.NoEntry, Hosts: []string{evil}}, {Secret: evil, Result: keyring.NotKnown, Error: evil},
+		}
 		s.Failures.List = append(s.Failures.List, f)
 		r := Mirrored(evil)
 		r.Findings = []registries.Finding{{File: evil, Line: 3, Text: evil, Effect: evil}}
