@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ removeConditions: {hostNetwork: true}
 kubelet: {configz: false, caFile: /var/lib/kubelet/pki/kubelet.crt, configFile: /var/lib/kubelet/config.yaml}
 probing: {interval: 90s, maxRegistries: 7, excludeRegistries: [docker.io], proxyFrom: environment}
 registries: ["registry.example.com:5000", "[2001:db8::1]:5000"]
+pullSecrets: [{namespace: shop, names: [regcred, hub]}, {namespace: pay, names: [regcred]}]
 logFormat: json
 extraArgs: [--max-failing-series=7]
 extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}]
@@ -79,7 +81,7 @@ func TestValues(t *testing.T) {
 	spec, container := ds.Spec.Template.Spec, ds.Spec.Template.Spec.Containers[0]
 	wantArgs := []string{
 		"run", "--listen-address=[::1]:9999", "--heartbeat-interval=10m", "--probe-interval=90s", "--max-probed-registries=7", "--exclude-registry=docker.io",
-		"--kubelet-config=/var/lib/kubelet/config.yaml", "--kubelet-ca-file=/var/lib/kubelet/pki/kubelet.crt",
+		"--pull-secrets", "--kubelet-config=/var/lib/kubelet/config.yaml", "--kubelet-ca-file=/var/lib/kubelet/pki/kubelet.crt",
 		"--registry=registry.example.com:5000", "--registry=[2001:db8::1]:5000", "--log-format=json", "--max-failing-series=7",
 	}
 	if !slices.Equal(container.Args, wantArgs) {
@@ -196,6 +198,32 @@ func TestNoConditions(t *testing.T) {
 	}
 }
 
+// TestPullSecrets: the right to secrets is to get each of them by its name, in its namespace, and without any there is none.
+func TestPullSecrets(t *testing.T) {
+	rights := func(values map[string]any) (all []string) {
+		for _, o := range mustRender(t, values) {
+			if o["kind"] != "Role" && o["kind"] != "ClusterRole" {
+				continue
+			}
+			var role rbacv1.ClusterRole // a Role has the same fields
+			typed(t, o, &role)
+			for _, rule := range role.Rules {
+				if slices.Contains(rule.Resources, "secrets") || slices.Contains(rule.Resources, "*") {
+					all = append(all, fmt.Sprintf("%s in %s: %v %v %v", role.Kind, role.Namespace, rule.Verbs, rule.Resources, rule.ResourceNames))
+				}
+			}
+		}
+		return all
+	}
+	if all := rights(nil); len(all) > 0 {
+		t.Errorf("by default: %q", all)
+	}
+	want := []string{"Role in shop: [get] [secrets] [regcred hub]", "Role in pay: [get] [secrets] [regcred]"}
+	if all := rights(valuesOf(t, everything)); !slices.Equal(all, want) {
+		t.Errorf("%q, want %q", all, want)
+	}
+}
+
 // TestNames: two releases share no object, and each fence looks at its own service account.
 func TestNames(t *testing.T) {
 	objects := mustRender(t, valuesOf(t, `{fullnameOverride: other}`))
@@ -269,6 +297,7 @@ func TestNotes(t *testing.T) {
 		{`{removeConditions: {enabled: false}}`, []string{"remove-conditions --all-nodes"}, []string{"helm uninstall"}},
 		{`{nodeConditions: {enabled: false}}`, nil, []string{"conditions", "fence"}},
 		{`{runtime: {socketDirectory: ""}}`, []string{"Without the runtime's socket"}, nil},
+		{`{pullSecrets: [{namespace: shop, names: [regcred]}]}`, []string{"NOTE: the agent's token is on every node"}, nil},
 	} {
 		_, notes, err := render(valuesOf(t, c.values), kubernetes)
 		if err != nil {

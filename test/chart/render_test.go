@@ -116,7 +116,7 @@ func valuesFile(t *testing.T, name string) map[string]any {
 	return values
 }
 
-// kustomized is what `kubectl kustomize` prints of manifests/base with components.
+// kustomized is what `kubectl kustomize` prints of manifests/base with components, and with the files that these have for users to copy.
 func kustomized(t *testing.T, components ...string) []object {
 	t.Helper()
 	root, err := filepath.Abs(manifests)
@@ -130,10 +130,17 @@ func kustomized(t *testing.T, components ...string) []object {
 	if root, err = filepath.Rel(dir, root); err != nil { // kustomize takes no absolute path
 		t.Fatal(err)
 	}
-	file := "resources: [" + root + "/base]\ncomponents:\n"
+	resources, file := root+"/base", "\ncomponents:\n"
 	for _, name := range components {
 		file += "- " + root + "/components/" + name + "\n"
+		if text, err := os.ReadFile(filepath.Join(manifests, "components", name, "role.yaml")); err == nil {
+			if err := os.WriteFile(filepath.Join(dir, "role.yaml"), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			resources += ", role.yaml"
+		}
 	}
+	file = "resources: [" + resources + "]" + file
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}

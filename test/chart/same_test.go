@@ -27,6 +27,7 @@ func TestSame(t *testing.T) {
 		{values: "no-socket", components: []string{"no-socket"}},
 		{set: map[string]any{"fence": map[string]any{"enabled": false}}, components: []string{"without-fence"}},
 		{set: map[string]any{"podMonitor": map[string]any{"create": true}}, components: []string{"prometheus-operator"}},
+		{set: map[string]any{"pullSecrets": []any{map[string]any{"namespace": "shop", "names": []any{"regcred"}}}}, components: []string{"pull-secrets"}},
 		{values: "k3s", set: map[string]any{"hostNetwork": false}, components: []string{"k3s", "pod-network"}},
 	} {
 		t.Run(cmp.Or(c.values, "default")+" as "+cmp.Or(append(c.components, "base")...), func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestSame(t *testing.T) {
 func TestSameLists(t *testing.T) {
 	for dir, want := range map[string][]string{
 		chartDir + "/values":      {"crio.yaml", "k3s.yaml", "microk8s.yaml", "no-socket.yaml", "openshift.yaml", "pod-network.yaml", "rke2.yaml"},
-		manifests + "/components": {"crio", "k3s", "microk8s", "no-socket", "openshift", "pod-network", "prometheus-operator", "rke2", "without-fence"},
+		manifests + "/components": {"crio", "k3s", "microk8s", "no-socket", "openshift", "pod-network", "prometheus-operator", "pull-secrets", "rke2", "without-fence"},
 	} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {

@@ -33,6 +33,11 @@ func TestSchema(t *testing.T) {
 		{`{nodeConditions: {heartbeatInterval: "5"}}`, "/nodeConditions/heartbeatInterval"},
 		{`{probing: {proxyFrom: shell}}`, "/probing/proxyFrom"},
 		{`{registries: ["registry.example.com/shop"]}`, "/registries/0"},
+		{`{pullSecrets: [{namespace: shop}]}`, "names"},
+		{`{pullSecrets: [{namespace: shop, names: []}]}`, "/pullSecrets/0/names"}, // which would be all of the namespace
+		{`{pullSecrets: [{namespace: shop, names: ["*"]}]}`, "/pullSecrets/0/names/0"},
+		{`{pullSecrets: [{namespace: "*", names: [regcred]}]}`, "/pullSecrets/0/namespace"},
+		{`{pullSecrets: [{namespace: shop, names: [a]}, {namespace: shop, names: [b]}]}`, "shop twice"},
 		{`{logFormat: xml}`, "/logFormat"},
 		{`{runAsUser: pullwatch}`, "/runAsUser"},
 		{`{resources: {claims: {}}}`, "claims"},

@@ -56,6 +56,9 @@ host: {{ trimAll "[]" .Values.listenAddress | quote }}
 {{- range .Values.probing.excludeRegistries }}
 - {{ printf "--exclude-registry=%s" . | quote }}
 {{- end }}
+{{- with .Values.pullSecrets }}
+- --pull-secrets
+{{- end }}
 {{- with .Values.kubelet.configFile }}
 - {{ printf "--kubelet-config=%s" . | quote }}
 {{- end }}

@@ -69,6 +69,10 @@ func TestDryRun(t *testing.T) {
 			warns: onTheHost + onPort + hostPaths(),
 		},
 		{
+			name: "pull secrets", helm: "--set pullSecrets[0].namespace=default --set pullSecrets[0].names[0]=regcred", component: "pull-secrets",
+			warns: onTheHost + onPort + hostPaths(),
+		},
+		{
 			name: "kubelet's files", helm: "--set kubelet.configz=false --set kubelet.caFile=/a/kubelet.crt --set kubelet.configFile=/a/config.yaml",
 			warns: onTheHost + onPort + hostPaths("kubelet-ca", "kubelet-config"),
 		},

@@ -27,7 +27,7 @@ import (
 const named = "registry.test"
 
 // TestRegistries has a mirror die and come back, a registry, and the node's resolver: the first two are in metrics and `probe`, and only the
-// last is this node's fault.
+// last is this node's fault. Then pull secrets are wrong.
 func TestRegistries(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -42,7 +42,7 @@ func TestRegistries(t *testing.T) {
 	must(t, n.WriteHosts(plain, "http://"+plain, fmt.Sprintf("[host.%q]\n", "http://"+mirror.address)))
 	must(t, n.WriteHosts(byName, "http://"+byName, ""))
 
-	a := startAgent(t, n, "--probe-interval=10s", "--proxy-from=none", "--containerd-config="+n.ContainerdConfig())
+	a := startAgent(t, n, "--probe-interval=10s", "--image-probe-interval=10s", "--pull-secrets", "--proxy-from=none", "--containerd-config="+n.ContainerdConfig())
 	must(t, n.Kill(agentPart)) // and again, with a resolver of its own
 	a.around = []string{"unshare", "-m", "sh", "-c", "mount --bind " + resolver.conf + " /etc/resolv.conf && exec \"$@\"", "agent"}
 	a.start(t)
@@ -103,6 +103,8 @@ func TestRegistries(t *testing.T) {
 		eventually(t, 2*time.Minute, "the condition is False", unreachable(corev1.ConditionFalse))
 		eventually(t, time.Second, "the registry by its name is up", a.registryUp(byName, 1))
 	})
+
+	t.Run("pull secrets", func(t *testing.T) { testPullSecrets(t, a) }) // the last: it pulls from the registry that has died above
 }
 
 // probe runs `pullwatch probe` as the agent runs.
