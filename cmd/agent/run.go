@@ -121,8 +121,8 @@ func (p *program) run(ctx context.Context, f *runFlags) error {
 		}
 	}
 	p.settings.noKube = p.settings.noKube || f.standalone
-	if f.pullSecrets && (p.settings.noKube || f.probeInterval == 0 || f.imageInterval == 0) {
-		return &usageError{"--pull-secrets, and no API server to read them from or no registry to ask", "Leave out --pull-secrets, or --no-kube, --probe-interval=0 and --image-probe-interval=0."}
+	if f.pullSecrets && (p.settings.noKube || p.settings.noRuntime || f.probeInterval == 0 || f.imageInterval == 0) {
+		return &usageError{"--pull-secrets, and no API server to read them from or no registry to ask", "Leave out --pull-secrets, or --no-kube, --no-runtime, --probe-interval=0 and --image-probe-interval=0."}
 	}
 	for _, registry := range slices.Concat(f.registries, f.excluded) {
 		if pulls.Registry(registry+"/a:b") != registry {

@@ -38,6 +38,7 @@ func TestSchema(t *testing.T) {
 		{`{pullSecrets: [{namespace: shop, names: ["*"]}]}`, "/pullSecrets/0/names/0"},
 		{`{pullSecrets: [{namespace: "*", names: [regcred]}]}`, "/pullSecrets/0/namespace"},
 		{`{pullSecrets: [{namespace: shop, names: [a]}, {namespace: shop, names: [b]}]}`, "shop twice"},
+		{`{pullSecrets: [{namespace: shop, names: [a]}], runtime: {socketDirectory: ""}}`, "no runtime.socketDirectory"},
 		{`{logFormat: xml}`, "/logFormat"},
 		{`{runAsUser: pullwatch}`, "/runAsUser"},
 		{`{resources: {claims: {}}}`, "claims"},
