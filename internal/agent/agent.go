@@ -82,8 +82,8 @@ type Agent struct {
 	registries *registryWatch
 	images     imageWatch
 	store      imageStore
-	volumes    ofPods // images that they mount
-	pulled     ofPods // registries that images of their containers were pulled from
+	volumes    imageVolumes
+	pulled     podRegistries // without a runtime
 	disks      diskWatch
 	minAge     atomic.Int64 // how long the kubelet leaves a new image alone, in nanoseconds
 	checks     []*check
@@ -135,7 +135,6 @@ func New(c Config) *Agent {
 	})
 	a.runtime = &runtimeSource{none: c.NoRuntime, settings: c.Settings, config: cri.Config{Timeout: c.Timeout, Observe: a.observeCall}}
 	a.tracker = pulls.NewTracker(time.Now, a.changed)
-	a.volumes.read, a.pulled.read = mountedImages, pulledFrom
 	a.registries = newRegistryWatch(c.Probing, a.runtime, "pullwatch/"+c.Version)
 	if !c.NoRuntime {
 		a.checks = []*check{
@@ -157,8 +156,8 @@ func New(c Config) *Agent {
 	a.snapshot.node.Store(&Part[kube.Node]{Skipped: c.Kube == nil})
 	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Skipped: c.Kube == nil})
 	if c.Kube != nil {
-		images := &a.volumes
-		if c.NoRuntime { // which tells it better
+		var images kube.PodSink = &a.volumes
+		if c.NoRuntime {
 			images = &a.pulled
 		}
 		a.pods = c.Kube.PodStream(podSinks{a.tracker, images}, func(s kube.StreamState) { a.streamChanged("pods", s) })

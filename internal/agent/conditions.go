@@ -37,6 +37,9 @@ func (a *Agent) judge(ctx context.Context) {
 		if !resumed {
 			continue
 		}
+		if a.config.NoRuntime { // else whoever lists the images does it
+			a.metrics.SetEstablished(a.established())
+		}
 		var verdicts []health.Verdict
 		state, verdicts = health.Step(state, a.observation(), time.Now())
 		a.remember(a.judged.Swap(&judged{verdicts, state.Coming()}).verdicts, verdicts)
@@ -87,7 +90,7 @@ func (a *Agent) observation() (seen health.Observation) {
 	}
 	if failures := a.snapshot.failures.Load(); !failures.At.IsZero() && failures.Error == "" && (images.Skipped || !images.At.IsZero()) {
 		pulls := &health.Pulls{Established: make(map[string]bool)}
-		for _, name := range slices.Concat(a.established(), a.pulled.all()) {
+		for _, name := range a.established() {
 			pulls.Established[name] = true
 		}
 		for i := range failures.Value {

@@ -77,7 +77,7 @@ func (a *Agent) listImages(ctx context.Context) error {
 		return err
 	}
 	index := cri.IndexImages(images)
-	a.store.list(images, index.Users(containers), containers, a.volumes.all(), a.registriesOf(images), a.minimumAge())
+	a.store.list(images, index.Users(containers), containers, a.volumes.mounted(), a.registriesOf(images), a.minimumAge())
 	a.images.use(usedImages(index, containers))
 	a.publishImageList()
 	a.metrics.SetEstablished(a.established())

@@ -35,6 +35,8 @@ type ImageState struct {
 	Standing Standing `json:"standing,omitempty"`
 	// Logins are what came of the pull secrets that pods name which cannot pull it, where the agent is told to read these.
 	Logins []keyring.Outcome `json:"logins,omitempty"`
+
+	leave cause.Cause // for which the registry wants to be left alone, where it said so of a login
 }
 
 // usedImage is an image that a container of this node uses, by the name to ask for.

@@ -87,7 +87,7 @@ func (a *Agent) tryLogins(ctx context.Context, prober probe.Prober, image string
 		o := before.login(secret)
 		if i < secretsAtOnce && ctx.Err() == nil {
 			tried := a.tryLogin(ctx, prober, image, answer, secret, state)
-			if ctx.Err() == nil || tried.Result != keyring.NotKnown { // the end of the time that it had says nothing of the secret
+			if o == nil || tried.Result != keyring.NotKnown { // that it could not be told now says nothing against what was
 				o = &tried
 			}
 			a.log.Debug("pull secret tried", "image", image, "secret", secret, "result", string(tried.Result), "cause", tried.Cause.String())
@@ -125,15 +125,20 @@ func (a *Agent) tryLogin(ctx context.Context, prober probe.Prober, image string,
 	}
 	found := keyring.Find(content.Type, content.Content, image)
 	o.Result, o.Hosts = found.Fault, found.Hosts
+	if o.Result == keyring.NotKnown {
+		o.Error = "its login is too large for any registry"
+	}
 	for _, login := range found.Logins {
 		if state.RetryAfter > 0 {
-			o.Result, o.Cause = keyring.NotKnown, state.Cause
+			o.Result, o.Cause = keyring.NotKnown, cmp.Or(state.leave, state.Cause)
 			break
 		}
 		login.Source = "secret " + secret
 		prober.Login = &login
 		asked := prober.Resolve(ctx, image, answer, probe.Anywhere)
-		state.RetryAfter = max(state.RetryAfter, asked.RetryAfter)
+		if asked.RetryAfter > state.RetryAfter {
+			state.RetryAfter, state.leave = asked.RetryAfter, asked.Cause
+		}
 		if o.Asked(asked); o.Result == keyring.Accepted {
 			break
 		}

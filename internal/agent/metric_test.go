@@ -17,6 +17,8 @@ func TestMetricOfEndpoints(t *testing.T) {
 		return r
 	}
 	mirror, origin := endpoint("https://m", &yes, probe.Passed, "", 1), endpoint("https://o", &yes, probe.Passed, "", 2)
+	part := endpoint("https://m", &yes, probe.Passed, "", 4)
+	part.OK = &yes
 	for name, test := range map[string]struct {
 		serving   string
 		endpoints []*probe.Report
@@ -26,6 +28,7 @@ func TestMetricOfEndpoints(t *testing.T) {
 		"the mirror serves":            {"https://m", []*probe.Report{mirror, origin}, 1, time.Second},
 		"the origin serves":            {"https://o", []*probe.Report{mirror, origin}, 2, 2 * time.Second},
 		"nobody serves":                {"", []*probe.Report{mirror, origin}, 2, 2 * time.Second},
+		"the mirror serves a part":     {"", []*probe.Report{part, origin}, 4, 4 * time.Second},
 		"it has ended":                 {"", []*probe.Report{mirror, endpoint("https://o", &no, probe.Failed, probe.Expired, 3)}, 3, 3 * time.Second},
 		"another fault":                {"", []*probe.Report{endpoint("https://o", &no, probe.Failed, probe.UnknownIssuer, 3)}, 0, 3 * time.Second},
 		"it has ended, nobody minds":   {"https://o", []*probe.Report{endpoint("https://o", &no, probe.Passed, probe.Expired, 3)}, 0, 3 * time.Second},

@@ -51,7 +51,7 @@ func TestWithoutRuntime(t *testing.T) {
 	refused := `failed to pull and unpack image "` + image + `": failed to do request: Head "https://registry.example.com/v2/": dial tcp: lookup registry.example.com: i/o timeout`
 	w.api.SetPod(kubetest.Waiting(pod(), "ErrImagePull", refused))
 	w.run(w.onDisk("evictionHard: {nodefs.available: 1%}\n"), func(c *agent.Config) {
-		c.NoRuntime, c.Conditions = true, true
+		c.NoRuntime, c.Conditions, c.MaxRegistries = true, true, 0
 		c.Probing = agent.Probing{Interval: time.Minute, Most: 50, ImageInterval: time.Minute}
 	})
 	w.until("ready", w.ready)
@@ -91,11 +91,13 @@ func TestWithoutRuntime(t *testing.T) {
 	if from := slices.Sorted(maps.Keys(o.Pulls.Established)); !slices.Equal(from, []string{"other.example.com", "registry.example.com"}) {
 		t.Errorf("established are %q", from)
 	}
-	w.api.DeletePod("shop", "pulled-by-another")
-	w.until("a registry of no pod is none", func() bool { return len(w.agent.Observation().Pulls.Established) == 1 })
 
 	want := []string{"DiskPressure", "ImagePullFailing", "Ready"}
 	w.until("what is judged no more is off the node", func() bool { return slices.Equal(w.conditions(), want) })
+	w.api.SetPod(kubetest.Waiting(pod(), "ImagePullBackOff", "Back-off pulling image: "+refused))
+	w.until("an established registry has its name in the metrics, though there is room for none", func() bool {
+		return w.metric(`pullwatch_containers_failing{cause="dns",registry="registry.example.com",scope="network"} 1`)
+	})
 	if status, body := w.page(); status != http.StatusOK || !strings.Contains(body, "told to do without the container runtime") || !strings.Contains(body, "not asked") {
 		t.Errorf("the page, %d:\n%s", status, body)
 	}

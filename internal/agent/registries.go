@@ -249,7 +249,11 @@ func (a *Agent) configured() []string {
 // established are the registries that the operator or the runtime's configuration names, and those that this node has pulled from. What bounds their
 // number takes the first: a tenant brings any number onto the node, and none of them before those that the node is for.
 func (a *Agent) established() []string {
-	return distinct(append(a.configured(), eachDomainFirst(a.snapshot.images.Load().Value.Registries)...))
+	pulled := a.snapshot.images.Load().Value.Registries
+	if a.config.NoRuntime {
+		pulled = a.pulled.known(time.Now())
+	}
+	return distinct(append(a.configured(), eachDomainFirst(pulled)...))
 }
 
 // distinct leaves the first of each.
@@ -287,7 +291,7 @@ func (a *Agent) registryNames() (established, named []string) {
 		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(a.registries.Exclude, name) })
 	}
 	slices.Sort(named)
-	return keep(a.established()), keep(distinct(eachDomainFirst(named)))
+	return keep(a.established()), keep(eachDomainFirst(distinct(named)))
 }
 
 // askRegistry probes one registry. It is nil where the runtime's configuration could not be read: then whom to ask is not known.
@@ -305,7 +309,7 @@ func (a *Agent) askRegistry(ctx context.Context, name string, established bool) 
 	state := &RegistryState{Registry: prober.Registry(ctx, config.Registries.Lookup(name), reach), Established: established}
 	for _, image := range w.RateLimitImages {
 		if pulls.Registry(image) == name && state.Serving != "" {
-			w.sawLimit(name, prober.Resolve(ctx, image, config.Registries.Lookup(image), reach).RateLimit)
+			w.sawLimit(name, prober.Resolve(ctx, image, config.Registries.Lookup(pulls.InFull(image)), reach).RateLimit)
 		}
 	}
 	if ctx.Err() != nil {
@@ -457,14 +461,15 @@ func (s *RegistryState) metric() metrics.RegistryProbe {
 	return m
 }
 
-// telling is the endpoint that stands for the registry: the one that serves, else the one that is asked last, the origin. It is nil where none was asked.
-func (s *RegistryState) telling() *probe.Report {
-	for i, e := range s.Endpoints {
-		if e.URL == s.Serving || i == len(s.Endpoints)-1 {
+// telling is the endpoint that stands for the registry: the one that serves, or a part of it, else the one that is asked last, the origin. It is nil where
+// none was asked.
+func (s *RegistryState) telling() (e *probe.Report) {
+	for _, e = range s.Endpoints {
+		if e.URL == s.Serving || s.Serving == "" && e.OK != nil && *e.OK {
 			return e
 		}
 	}
-	return nil
+	return e
 }
 
 // health is the registry as conditions are judged by it: by the endpoint that is asked last, the origin.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullwatch/pullwatch/internal/pulls"
 	"github.com/pullwatch/pullwatch/pkg/probe"
 )
 
@@ -168,6 +169,20 @@ func TestEstablishedOrder(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestNamedOrder: a host that many pods fail on is one host, and comes before the second of any domain.
+func TestNamedOrder(t *testing.T) {
+	a := &Agent{registries: &registryWatch{}}
+	a.snapshot.images.Store(&Part[Images]{})
+	var failures []pulls.Failure
+	for i := range 20 {
+		failures = append(failures, pulls.Failure{Registry: fmt.Sprintf("%d.evil.example", i)}, pulls.Failure{Registry: "registry.shop.example"})
+	}
+	a.snapshot.failures.Store(&Part[[]pulls.Failure]{Value: failures})
+	if _, named := a.registryNames(); len(named) != 21 || slices.Index(named, "registry.shop.example") > 1 {
+		t.Errorf("%q", named)
 	}
 }
 

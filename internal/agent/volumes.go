@@ -8,7 +8,6 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/pullwatch/pullwatch/internal/kube"
-	"github.com/pullwatch/pullwatch/internal/pulls"
 )
 
 // podSinks tells several of the pods of one stream.
@@ -35,71 +34,54 @@ func (s podSinks) Forget(uid string) {
 	}
 }
 
-// ofPods remembers something of the containers of each pod that has not finished.
-type ofPods struct {
-	read func(*kube.Container) []string
-
+// imageVolumes remembers which images pods mount as volumes: no list of containers tells it, and the kubelet keeps such an image.
+type imageVolumes struct {
 	mu   sync.Mutex
-	pods map[string][]string // by UID
+	pods map[string][]string // by UID: references as the runtime lists them
 }
 
 // Replace is told the whole list.
-func (o *ofPods) Replace(pods []kube.Pod) {
-	o.mu.Lock()
-	o.pods = nil
-	o.mu.Unlock()
+func (v *imageVolumes) Replace(pods []kube.Pod) {
+	v.mu.Lock()
+	v.pods = nil
+	v.mu.Unlock()
 	for i := range pods {
-		o.Observe(pods[i])
+		v.Observe(pods[i])
 	}
 }
 
 // Observe is told a pod as it is now.
-func (o *ofPods) Observe(p kube.Pod) {
-	var all []string
+func (v *imageVolumes) Observe(p kube.Pod) {
+	var refs []string
 	for i := range p.Containers {
-		all = append(all, o.read(&p.Containers[i])...)
+		for _, ref := range p.Containers[i].Volumes {
+			if named, err := reference.ParseDockerRef(ref); err == nil {
+				refs = append(refs, named.String())
+			}
+		}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(all) == 0 || p.Finished {
-		delete(o.pods, p.UID)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(refs) == 0 || p.Finished {
+		delete(v.pods, p.UID)
 		return
 	}
-	if o.pods == nil {
-		o.pods = make(map[string][]string)
+	if v.pods == nil {
+		v.pods = make(map[string][]string)
 	}
-	o.pods[p.UID] = all
+	v.pods[p.UID] = refs
 }
 
 // Forget is told that a pod is gone.
-func (o *ofPods) Forget(uid string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.pods, uid)
+func (v *imageVolumes) Forget(uid string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.pods, uid)
 }
 
-// all is what is remembered, in no order.
-func (o *ofPods) all() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Concat(slices.Collect(maps.Values(o.pods))...)
-}
-
-// mountedImages are those that a container mounts as volumes, as the runtime lists them: no list of containers tells it, and the kubelet keeps such
-// an image.
-func mountedImages(c *kube.Container) (refs []string) {
-	for _, ref := range c.Volumes {
-		if named, err := reference.ParseDockerRef(ref); err == nil {
-			refs = append(refs, named.String())
-		}
-	}
-	return refs
-}
-
-// pulledFrom is the registry that the image of a container was pulled from, where it has one.
-func pulledFrom(c *kube.Container) []string {
-	if registry := pulls.Registry(c.Pulled); registry != "" {
-		return []string{registry}
-	}
-	return nil
+// mounted are the images that pods mount as volumes.
+func (v *imageVolumes) mounted() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Concat(slices.Collect(maps.Values(v.pods))...)
 }

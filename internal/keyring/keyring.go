@@ -25,6 +25,8 @@ import (
 const (
 	// mostLogins bounds the logins of one secret that are asked with for an image: a kubelet tries all that match.
 	mostLogins = 3
+	// mostLogin bounds user and password together, in bytes: no registry takes a header as large.
+	mostLogin = 16 << 10
 	// MostHosts bounds the hosts that are told of a secret.
 	MostHosts = 8
 	// longestHost is that of a name (RFC 1035) with a port.
@@ -40,7 +42,7 @@ const (
 // Found is what a secret holds for an image.
 type Found struct {
 	Logins []probe.Login // in the order in which a kubelet tries them; their Source is not set
-	Fault  Result        // why there is none; empty where there is one
+	Fault  Result        // why there is none; empty where there is one. NotKnown is one that is too large to be tried
 	Hosts  []string      // that the secret has entries for, MostHosts of them, where it has none for the image
 }
 
@@ -63,6 +65,10 @@ func Find(secretType string, content []byte, image string) Found {
 	f := Found{Fault: NoEntry, Hosts: s.hosts}
 	for _, m := range s.matched {
 		f.Fault, f.Hosts = NoPassword, nil
+		if len(m.username)+len(m.password) > mostLogin {
+			f.Fault = NotKnown
+			break
+		}
 		if m.username != "" && m.password != "" { // what a runtime takes for a login
 			f.Logins = append(f.Logins, probe.Login{Username: m.username, Password: m.password})
 		}

@@ -46,7 +46,7 @@ func (o *Outcome) Asked(i *probe.Image) {
 	if !i.LoginSent {
 		o.Error = cmp.Or(i.Error, i.NotChecked)
 	} else {
-		o.RateLimit = i.RateLimit
+		o.Error, o.RateLimit = i.NotChecked, i.RateLimit
 	}
 	there := i.OK != nil && *i.OK
 	switch {

@@ -22,6 +22,8 @@ const (
 	// apart is how far a status and an event that tell of one attempt may be: an event's time is of whole seconds, a status is written and seen later. It
 	// is less than the kubelet's shortest back-off.
 	apart = 8 * time.Second
+	// mostBehind is how often the events may be behind what was seen before they are asked for no more.
+	mostBehind = 3
 )
 
 // asking is when to ask for a pod's events. The zero time is never.
@@ -184,7 +186,8 @@ func (p *trackedPod) learn(at slot, f *Failure, events []kube.Event) {
 	switch r := p.retries[f.Image]; {
 	case r == nil || r.from == Observed:
 	case last.Before(r.last.Add(-apart)):
-		f.asked = false // an attempt was seen whose event has not come yet
+		f.behind++
+		f.asked = f.behind >= mostBehind // an attempt was seen whose event has not come yet, or never will: a kubelet writes so many events and no more
 	default:
 		r.attempts, r.from, r.last = count, Event, last
 		f.schedule(r)

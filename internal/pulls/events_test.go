@@ -71,6 +71,24 @@ func TestLearnAcrossARetry(t *testing.T) {
 	s.wantDue(t)
 }
 
+// TestLearnNever: a kubelet that is held up writes no more events of a pod. Then these are not asked for without end.
+func TestLearnNever(t *testing.T) {
+	s := newScript()
+	s.tracker.Replace([]kube.Pod{app("ImagePullBackOff", bare)})
+	s.at(time.Second).tracker.Observe(app("ErrImagePull", notFound))
+	asked := 0
+	for at := range 3 * 60 * 6 {
+		s.at(time.Duration(at) * 10 * time.Second)
+		for range s.tracker.Due() {
+			asked++
+			s.tracker.Answer(uid("web"), []kube.Event{failed(image, notFound, 3, -50*time.Second, -20*time.Second)})
+		}
+	}
+	if asked != 3 {
+		t.Errorf("asked for %d times in 3 hours", asked)
+	}
+}
+
 // TestLearnVolume: the events of an image volume name no container.
 func TestLearnVolume(t *testing.T) {
 	const volume = "registry.example/models/big:7"

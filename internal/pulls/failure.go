@@ -60,6 +60,7 @@ type Failure struct {
 
 	seen   string // the latest message as the kubelet wrote it, to tell a new attempt by
 	trying bool   // the kubelet showed no error since
+	behind int    // so often its events were behind what was seen
 	asked  bool   // its pod's events were asked for since it began
 }
 

@@ -50,7 +50,7 @@ func login(o *keyring.Outcome, registry string) string {
 	if o.Error != "" {
 		why += ": " + o.Error
 	}
-	return "could not be tried" + why
+	return "is not known to be accepted or refused" + why
 }
 
 func noEntry(o *keyring.Outcome, registry string) string {

@@ -32,8 +32,8 @@ func TestLogin(t *testing.T) {
 		{keyring.Outcome{Result: keyring.NoEntry, Hosts: strings.Split("a.b c.d e.f g.h i.j k.l m.n o.p", " ")}, "has no login for registry.example.com (it has: a.b, c.d, e.f, g.h, i.j, k.l, m.n, o.p …)"},
 		{keyring.Outcome{Result: keyring.NoEntry}, "has no login for registry.example.com (it has: none)"},
 		{keyring.Outcome{Result: keyring.NoPassword}, "has an entry for registry.example.com without a user and a password, and the kubelet takes nothing else from it"},
-		{keyring.Outcome{Result: keyring.NotKnown, Cause: cause.Connection, Error: "connection refused"}, "could not be tried (connection): connection refused"},
-		{keyring.Outcome{Result: keyring.NotKnown}, "could not be tried"},
+		{keyring.Outcome{Result: keyring.NotKnown, Cause: cause.Connection, Error: "connection refused"}, "is not known to be accepted or refused (connection): connection refused"},
+		{keyring.Outcome{Result: keyring.NotKnown}, "is not known to be accepted or refused"},
 	} {
 		tc.outcome.Secret, tc.outcome.At = "shop/regcred", now.Add(-12*time.Minute)
 		got := say.Login(&tc.outcome, "registry.example.com", now)

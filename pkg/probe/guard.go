@@ -50,16 +50,15 @@ func (e *refusedError) Error() string {
 // allows tells whether an address may be connected to.
 func (r Reach) allows(a netip.Addr) error {
 	a = a.Unmap()
-	var refused bool
+	refused := a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
+		slices.Contains(metadata, a)
 	switch r {
 	case Anywhere:
 		return nil
+	case NotThisNode:
+		refused = refused || ownAddress(a)
 	case PublicOnly:
-		refused = private(a)
-		fallthrough
-	default:
-		refused = refused || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-		refused = refused || slices.Contains(metadata, a) || ownAddress(a)
+		refused = refused || private(a)
 	}
 	if refused {
 		return &refusedError{a, r}
@@ -72,15 +71,27 @@ func private(a netip.Addr) bool {
 	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a)
 }
 
-// ownAddress tells whether this machine has an address: what listens there may trust its own node more than others. In a pod without
-// the node's network the node's addresses are not seen, and are no nearer to this program than to any other pod.
+// servicesInterface is where kube-proxy puts the addresses of all Services of the cluster in its mode ipvs: they are no node's.
+const servicesInterface = "kube-ipvs0"
+
+// ownAddress tells whether this machine has an address: what listens there may trust its own node more than others. In a pod without the node's network
+// the node's addresses are not seen, and are no nearer to this program than to any other pod.
 func ownAddress(a netip.Addr) bool {
-	own, err := net.InterfaceAddrs()
+	interfaces, err := net.Interfaces()
 	if err != nil {
 		return true // rather one registry that only a pod names too few
 	}
-	return slices.ContainsFunc(own, func(of net.Addr) bool {
-		prefix, err := netip.ParsePrefix(of.String())
-		return err == nil && prefix.Addr().Unmap().WithZone("") == a.WithZone("")
-	})
+	for _, i := range interfaces {
+		own, err := i.Addrs()
+		if err != nil || i.Name == servicesInterface {
+			continue
+		}
+		if slices.ContainsFunc(own, func(of net.Addr) bool {
+			prefix, err := netip.ParsePrefix(of.String())
+			return err == nil && prefix.Addr().Unmap().WithZone("") == a.WithZone("")
+		}) {
+			return true
+		}
+	}
+	return false
 }

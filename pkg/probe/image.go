@@ -551,9 +551,7 @@ func (s *session) authorize(ctx context.Context, refused *visit) bool {
 		s.image.LoginSent = login != nil
 		v := s.p.visit(ctx, call{method: http.MethodGet, url: realm, header: header, endpoint: &registries.Endpoint{TLS: s.e.TLS}, reach: elsewhere(refused, s.reach, s.e)})
 		if v.err != nil || v.status != http.StatusOK {
-			if login != nil && (v.err != nil || v.status != http.StatusUnauthorized && v.status != http.StatusForbidden && v.status != http.StatusBadRequest) {
-				s.down = v
-			}
+			s.noToken(v, login != nil)
 			return false
 		}
 		// What a header cannot hold is no token.
@@ -566,6 +564,20 @@ func (s *session) authorize(ctx context.Context, refused *visit) bool {
 		s.basic, s.image.LoginSent = login.basic(), true
 	}
 	return s.basic != ""
+}
+
+// noToken keeps why the token service gave none, where that is more than a refusal, which stands as the endpoint gave it: an address that is not asked
+// and, with a login, which then was not looked at, whatever else went wrong.
+func (s *session) noToken(v *visit, login bool) {
+	switch {
+	case refusal(v.err) != nil, login && v.err != nil:
+	case !login, v.status == http.StatusUnauthorized, v.status == http.StatusForbidden, v.status == http.StatusBadRequest:
+		return
+	case v.status != http.StatusTooManyRequests: // its 404 says nothing of the image
+		s.image.RetryAfter = retryAfter(v.header, time.Now()).Seconds()
+		v.err, v.phase = answered(v.status), PhaseToken
+	}
+	s.down = v
 }
 
 // strike takes the endpoint's secrets, the login and the token out of what is reported.

@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -386,6 +388,22 @@ func TestRuns(t *testing.T) {
 		if got := Runs(platforms.MustParse(test.own))(test.image); got != test.want {
 			t.Errorf("%s on %s: %v", test.image, test.own, got)
 		}
+	}
+}
+
+// TestImageTokenNotAsked: what a token service would have said that is not asked, since a public registry names a private one, nobody knows.
+func TestImageTokenNotAsked(t *testing.T) {
+	p := &Prober{
+		Proxying: direct,
+		Resolver: names(map[string][]netip.Addr{"public.test": {netip.MustParseAddr("192.0.2.4")}, "private.test": {netip.MustParseAddr("10.1.2.3")}}),
+		Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
+			return piped("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: Bearer realm=\"http://private.test/token\"\r\n\r\n"), nil
+		},
+	}
+	e := endpointOf(t, "http://public.test", nil)
+	i := p.Resolve(t.Context(), "public.test/app:1", &registries.Answer{Endpoints: []registries.Endpoint{*e}}, Anywhere)
+	if i.OK != nil || i.Cause != cause.None || i.NotChecked == "" {
+		t.Errorf("%+v", i)
 	}
 }
 

@@ -119,6 +119,7 @@ func TestResolveAs(t *testing.T) {
 		"Bearer, forbidden":               {url: bearer(status(403), found), ok: "false", cause: cause.Unauthorized, sent: true},
 		"Bearer, not understood":          {url: bearer(status(400), found), ok: "false", cause: cause.Unauthorized, sent: true},
 		"Bearer, the service is broken":   {url: bearer(status(503), found), ok: "false", cause: cause.RegistryError, sent: true},
+		"Bearer, no service there":        {url: bearer(status(404), found), ok: "false", cause: cause.RegistryError, sent: true},
 		"Bearer, too many requests":       {url: bearer(status(429), found), ok: "false", cause: cause.RateLimited, sent: true},
 		"Bearer, sent on": {url: bearer(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect)

@@ -142,7 +142,7 @@ func (p *Prober) Probe(ctx context.Context, e *registries.Endpoint, reach Reach)
 
 	// 3. The answer.
 	r.Phases.HTTP.Status = v.status
-	if ahead, ok := v.ahead(p.now()); ok {
+	if ahead, ok := v.ahead(p.now()); ok && !v.peer.IsLoopback() && !ownAddress(v.peer.Unmap()) { // whose clock is this node's
 		seconds := ahead.Seconds()
 		r.ClockOffsetSeconds = &seconds
 	}

@@ -48,7 +48,7 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// RetryAfter is how long the registry wants to be left alone, from its 429 or 503; zero where it did not say.
 	RetryAfterSeconds float64 `json:"retryAfterSeconds,omitempty"`
-	// ClockOffsetSeconds is how far the Date of its answer is ahead of this node's clock. It is nil where it gave none.
+	// ClockOffsetSeconds is how far the Date of its answer is ahead of this node's clock. It is nil where it gave none, and where it is on this node.
 	ClockOffsetSeconds *float64 `json:"clockOffsetSeconds,omitempty"`
 }
 
