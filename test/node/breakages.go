@@ -21,7 +21,7 @@ const (
 )
 
 // largeMiB does not fit onto the disk of Options.SmallDiskMiB.
-const largeMiB = 48
+const largeMiB = 64
 
 // Breakages are the ways in which pulls fail on this node. The sandbox image is last, see Possible.
 var Breakages = []Breakage{

@@ -212,7 +212,12 @@ func (n *Node) WaitRunning(ctx context.Context, namespace, pod string) error {
 	})
 }
 
+// podPatience is how long a pod may take: longer than the kubelet's longest back-off.
+const podPatience = 6 * time.Minute
+
 func (n *Node) waitPod(ctx context.Context, namespace, name, what string, done func(*corev1.Pod) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, podPatience)
+	defer cancel()
 	var last *corev1.Pod
 	for {
 		pod, err := n.Client().CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -232,10 +237,20 @@ func (n *Node) waitPod(ctx context.Context, namespace, name, what string, done f
 						seen += fmt.Sprintf(" %s: %s %s;", s.Name, w.Reason, w.Message)
 					}
 				}
+				seen += "\n" + n.lastEvent(context.WithoutCancel(ctx), namespace, name)
 			}
 			return fmt.Errorf("wait for pod %s/%s, %s: %w\n%s", namespace, name, what, err, seen)
 		}
 	}
+}
+
+// lastEvent is the text of the last event about a pod.
+func (n *Node) lastEvent(ctx context.Context, namespace, pod string) string {
+	list, err := n.Client().CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("involvedObject.name", pod).String()})
+	if err != nil || len(list.Items) == 0 {
+		return fmt.Sprintf("no event tells more (%v)", err)
+	}
+	return slices.MaxFunc(list.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) }).Message
 }
 
 // WaitEvent returns the first event about the pod with that reason.

@@ -19,7 +19,7 @@ import (
 
 func startNode(t *testing.T, o node.Options) *node.Node {
 	t.Helper()
-	o.SmallDiskMiB, o.Out = 48, os.Stderr
+	o.SmallDiskMiB, o.Out = 64, os.Stderr // room for the agent's image and what else runs, and none for the large one
 	n, err := node.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
