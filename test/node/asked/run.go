@@ -25,6 +25,7 @@ type run struct {
 	content   *content
 	listeners map[string]*listener
 	holes     []*hole
+	written   []string // files
 
 	mu       sync.Mutex
 	requests []Request
@@ -54,7 +55,14 @@ func newRun(c Case, dir string) (*run, error) {
 	return r, nil
 }
 
+// close ends what the case listens on, and takes its files away: another case may get one of its addresses.
 func (r *run) close() {
+	for _, path := range r.written {
+		// With the directories that are empty without it.
+		for err := os.Remove(path); err == nil && filepath.Base(filepath.Dir(path)) != "certs.d"; err = os.Remove(path) {
+			path = filepath.Dir(path)
+		}
+	}
 	for _, l := range r.listeners {
 		if l.close != nil {
 			l.close()
@@ -97,6 +105,7 @@ func (r *run) write(dir string) error {
 		if err := os.WriteFile(path, []byte(r.fill(text, dir)), 0o644); err != nil {
 			return err
 		}
+		r.written = append(r.written, path)
 	}
 	return nil
 }

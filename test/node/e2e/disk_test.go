@@ -36,7 +36,7 @@ func TestDisk(t *testing.T) {
 	eventually(t, 2*time.Minute, "the condition says so", is(ctx, n, health.ImageFilesystemPressure, corev1.ConditionFalse))
 
 	file := filepath.Join(n.Dir, "containerd", "somebody-elses-file")
-	must(t, exec.CommandContext(ctx, "fallocate", "-l", "24M", file).Run()) // of 48
+	must(t, exec.CommandContext(ctx, "fallocate", "-l", "38M", file).Run()) // of 64
 	begin := time.Now()
 	eventually(t, 2*time.Minute, "df says that the threshold is met, and that the kubelet sees it too", func() error {
 		return errOf(a.df(t, 1), func(r *disk.Report) bool {
