@@ -77,21 +77,25 @@ const servicesInterface = "kube-ipvs0"
 // ownAddress tells whether this machine has an address: what listens there may trust its own node more than others. In a pod without the node's network
 // the node's addresses are not seen, and are no nearer to this program than to any other pod.
 func ownAddress(a netip.Addr) bool {
-	interfaces, err := net.Interfaces()
+	own, err := net.InterfaceAddrs() // all in one question: a node has an interface for each pod
 	if err != nil {
 		return true // rather one registry that only a pod names too few
 	}
-	for _, i := range interfaces {
-		own, err := i.Addrs()
-		if err != nil || i.Name == servicesInterface {
-			continue
-		}
-		if slices.ContainsFunc(own, func(of net.Addr) bool {
-			prefix, err := netip.ParsePrefix(of.String())
-			return err == nil && prefix.Addr().Unmap().WithZone("") == a.WithZone("")
-		}) {
-			return true
-		}
+	return among(own, a) && !serviceAddress(a)
+}
+
+func serviceAddress(a netip.Addr) bool {
+	i, err := net.InterfaceByName(servicesInterface)
+	if err != nil {
+		return false
 	}
-	return false
+	services, err := i.Addrs()
+	return err == nil && among(services, a)
+}
+
+func among(all []net.Addr, a netip.Addr) bool {
+	return slices.ContainsFunc(all, func(of net.Addr) bool {
+		prefix, err := netip.ParsePrefix(of.String())
+		return err == nil && prefix.Addr().Unmap().WithZone("") == a.WithZone("")
+	})
 }

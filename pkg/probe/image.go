@@ -454,7 +454,7 @@ type session struct {
 
 	token string
 	basic string // the login, where it is to go to the endpoint itself
-	down  *visit // the token service's answer to the login, where that was neither a token nor a refusal
+	down  *visit // why there is no token, where that is more than a refusal: see noToken
 	last  string // the host that answered last
 	away  bool   // which is not the endpoint's
 	http  bool   // it was found to speak plain HTTP, to which the runtime falls back
